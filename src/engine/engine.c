@@ -111,7 +111,7 @@ int engine_recover(Engine *engine, StoreTransaction *transaction, EngineEffects 
 {
     TasksLeasedAllRow *rows;
     size_t count;
-    int r = statement_tasks_leased_all(transaction, &(TasksLeasedAllParameters){0}, &rows, &count, error);
+    int r = statement_tasks_leased_all(transaction, &rows, &count, error);
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++)

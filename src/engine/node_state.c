@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a task does to its node: status, and the facts that its result tells (addresses, host keys, outputs). */
 
+#include <errno.h>
 #include <inttypes.h>
 
 #include "base/json.h"
