@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Inside the store: what a database has to offer, and what the store's own files share. A connection is used by one
- * thread at a time. Included only by src/store and its tests. */
+/* Inside the store: what a database has to offer, and what the store's own files share. A connection is used
+ * by one thread at a time. Included only by src/store and its tests. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -92,7 +92,7 @@ typedef struct StoreQueue {
 typedef struct StoreThread {
     Store *store;
     StoreQueue *queue;
-    StoreConnection *connection; /* NULL = not connected yet */
+    StoreConnection *connection;
     bool is_batching;
     pthread_t id;
 } StoreThread;
@@ -102,8 +102,8 @@ struct Store {
     const StoreSchema *schema;
     const Clock *clock;
     Random *random;
-    char *location;       /* without the scheme; wiped at the end, for it may have a password */
-    bool is_memory;       /* one connection only */
+    char *location; /* without the scheme; wiped at the end, for it may have a password */
+    bool is_memory; /* one connection only */
     bool is_synchronous;
     StoreQueue reads, writes; /* `writes` is not used without a single writer */
     StoreThread *threads;
@@ -124,7 +124,8 @@ void store_fail(Store *store, const Error *error);
 int store_run_on(Store *store, StoreConnection *connection, StoreAccess access, StoreJob job, void *context,
                  Error *error);
 /* The job alone, within an open transaction; fills *error when it fails. */
-int store_call_job(StoreConnection *connection, StoreAccess access, StoreJob job, void *context, Error *error);
+int store_call_job(StoreConnection *connection, StoreAccess access, StoreJob job, void *context,
+                   Error *error);
 /* Prepares every statement of the schema. For tests: what SQLite accepts, PostgreSQL must too. */
 int store_check_statements(Store *store, Error *error);
 int store_connect(Store *store, StoreAccess access, StoreConnection **ret_connection, Error *error);
@@ -172,6 +173,8 @@ struct StatementRows {
 /* A new, zeroed row. */
 int statement_rows_add(StatementRows *rows, void **ret_row, Error *error);
 /* Text and blobs must be in the arena already. */
-int statement_set_column(const StatementRows *rows, size_t index, void *row, const StatementValue *value, Error *error);
+int statement_set_column(const StatementRows *rows, size_t index, void *row, const StatementValue *value,
+                         Error *error);
 /* Room for text or a blob of a row, with a NUL after it. */
-int statement_rows_copy(const StatementRows *rows, const void *data, size_t size, void **ret_copy, Error *error);
+int statement_rows_copy(const StatementRows *rows, const void *data, size_t size, void **ret_copy,
+                        Error *error);

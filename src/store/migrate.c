@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Migrations go forward only. Each one runs in a job of its own, which looks again, under the database's lock, which
- * is the next: several managers may start at once. The digest of each file is kept, so that a database made by a
- * different history is noticed. */
+/* Migrations go forward only. Each one runs in a job of its own, which looks again, under the database's
+ * lock, which is the next: several managers may start at once. The digest of each file is kept, so that a
+ * database made by a different history is noticed. */
 
 #include <errno.h>
 
@@ -14,10 +14,11 @@ static int compare(const StoreSchema *schema, const SchemaMigrationListRow *rows
 {
     for (size_t i = 0; i < count; i++) {
         if (i + 1 >= schema->migration_count)
-            return error_set(error, ERROR_CONFIGURATION,
-                             "The database was made by a newer version (it has migration %04lld %s); use that version, "
-                             "or the backup made before",
-                             (long long)rows[i].version, rows[i].name);
+            return error_set(
+                error, ERROR_CONFIGURATION,
+                "The database was made by a newer version (it has migration %04lld %s); use that version, "
+                "or the backup made before",
+                (long long)rows[i].version, rows[i].name);
         const StoreMigration *migration = &schema->migrations[i + 1];
         if (rows[i].version != migration->version || !string_equal(rows[i].digest, migration->digest))
             return error_set(error, ERROR_CONFIGURATION,
@@ -37,7 +38,8 @@ static int migrate_one(StoreTransaction *transaction, _unused_ void *context, Er
 
     int r = backend->lock_schema(transaction->connection, error);
     if (r >= 0)
-        r = backend->run_script(transaction->connection, is_sqlite ? first->sqlite : first->postgresql, error);
+        r = backend->run_script(transaction->connection, is_sqlite ? first->sqlite : first->postgresql,
+                                error);
     if (r < 0)
         return r;
     SchemaMigrationListRow *rows = NULL;
@@ -97,7 +99,8 @@ static int check_job(StoreTransaction *transaction, _unused_ void *context, Erro
     if (r < 0)
         return r;
     if (count + 1 < schema->migration_count)
-        return error_set(error, ERROR_CONFIGURATION, "The database is of an older version; it has to be migrated");
+        return error_set(error, ERROR_CONFIGURATION,
+                         "The database is of an older version; it has to be migrated");
     return 0;
 }
 
@@ -111,7 +114,8 @@ static int check_statements_job(StoreTransaction *transaction, _unused_ void *co
     const StoreSchema *schema = transaction->store->schema;
     int r = 0;
     for (size_t i = 0; r >= 0 && i < schema->statement_count; i++)
-        r = transaction->store->backend->check_statement(transaction->connection, &schema->statements[i], error);
+        r = transaction->store->backend->check_statement(transaction->connection, &schema->statements[i],
+                                                         error);
     return r;
 }
 

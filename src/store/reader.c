@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* store_read(): a connection for each thread that reads in place. A thread's connection ends with the thread or with
- * the store, whichever is first; the registry, under its lock, says which of them are still there. */
+/* store_read(): a connection for each thread that reads in place. A thread's connection ends with the thread
+ * or with the store, whichever is first; the registry, under its lock, says which of them are still there. */
 
 #include <errno.h>
 
@@ -39,7 +39,8 @@ static void registry_remove(ThreadReader *reader)
     free(reader);
 }
 
-/* A thread ends. Its store may be closing at the same moment: only who finds the entry in the registry frees it. */
+/* A thread ends. Its store may be closing at the same moment: only who finds the entry in the registry frees
+ * it. */
 static void thread_ends(void *value)
 {
     (void)pthread_mutex_lock(&registry_lock);

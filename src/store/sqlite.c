@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* SQLite: write-ahead log, every commit synced, foreign keys, nothing of the file trusted. The writer's checkpoints run
- * between batches, after the replies, and never inside a COMMIT.
+/* SQLite: write-ahead log, every commit synced, foreign keys, nothing of the file trusted. The writer's
+ * checkpoints run between batches, after the replies, and never inside a COMMIT.
  *
- * A COMMIT that fails while writing or syncing leaves it open whether the transaction will be there after a crash, so
- * the store then refuses to write (a failed sync must not be tried again: the kernel may have dropped the pages). A full
- * disk is different: the commit record is not there, the batch is undone and everything goes on. */
+ * A COMMIT that fails while writing or syncing leaves it open whether the transaction will be there after a
+ * crash, so the store then refuses to write (a failed sync must not be tried again: the kernel may have
+ * dropped the pages). A full disk is different: the commit record is not there, the batch is undone and
+ * everything goes on. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,9 +30,12 @@ typedef enum Control {
 } Control;
 
 static const char *const controls[_CONTROL_MAX] = {
-    [CONTROL_BEGIN_READ] = "BEGIN",     [CONTROL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
-    [CONTROL_COMMIT] = "COMMIT",        [CONTROL_ROLL_BACK] = "ROLLBACK",
-    [CONTROL_SAVEPOINT] = "SAVEPOINT job", [CONTROL_RELEASE] = "RELEASE job",
+    [CONTROL_BEGIN_READ] = "BEGIN",
+    [CONTROL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
+    [CONTROL_COMMIT] = "COMMIT",
+    [CONTROL_ROLL_BACK] = "ROLLBACK",
+    [CONTROL_SAVEPOINT] = "SAVEPOINT job",
+    [CONTROL_RELEASE] = "RELEASE job",
     [CONTROL_ROLL_BACK_TO] = "ROLLBACK TO job",
 };
 
@@ -99,10 +103,11 @@ static int fail(SqliteConnection *connection, const char *what, Error *error)
 
 /* --- control of transactions --- */
 
-static int prepare(SqliteConnection *connection, const char *what, const char *sql, sqlite3_stmt **ret_statement,
-                   Error *error)
+static int prepare(SqliteConnection *connection, const char *what, const char *sql,
+                   sqlite3_stmt **ret_statement, Error *error)
 {
-    int code = sqlite3_prepare_v3(connection->database, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
+    int code =
+        sqlite3_prepare_v3(connection->database, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
     return code == SQLITE_OK ? 0 : fail(connection, what, error);
 }
 
@@ -128,15 +133,16 @@ static bool sqlite_is_open(const StoreConnection *connection)
 
 static int sqlite_begin(StoreConnection *connection, StoreAccess access, Error *error)
 {
-    return control(sqlite_connection(connection), access == STORE_WRITE ? CONTROL_BEGIN_WRITE : CONTROL_BEGIN_READ,
-                   error);
+    return control(sqlite_connection(connection),
+                   access == STORE_WRITE ? CONTROL_BEGIN_WRITE : CONTROL_BEGIN_READ, error);
 }
 
 static int sqlite_settle(StoreConnection *common, Error *error)
 {
     SqliteConnection *connection = sqlite_connection(common);
     int unresolved = 0, highest;
-    if (sqlite3_db_status(connection->database, SQLITE_DBSTATUS_DEFERRED_FKS, &unresolved, &highest, 0) == SQLITE_OK &&
+    if (sqlite3_db_status(connection->database, SQLITE_DBSTATUS_DEFERRED_FKS, &unresolved, &highest, 0) ==
+            SQLITE_OK &&
         unresolved > 0)
         return error_set(error, ERROR_BAD_REFERENCE, "Something that is referred to does not exist");
     return 0;
@@ -205,15 +211,16 @@ static int bind(sqlite3_stmt *prepared, int index, StoreType type, const Stateme
     case STORE_INTEGER:
         return sqlite3_bind_int64(prepared, index, value->integer);
     case STORE_TEXT:
-        return sqlite3_bind_text64(prepared, index, value->text, strlen(value->text), SQLITE_STATIC, SQLITE_UTF8);
+        return sqlite3_bind_text64(prepared, index, value->text, strlen(value->text), SQLITE_STATIC,
+                                   SQLITE_UTF8);
     case STORE_BLOB:
         return sqlite3_bind_blob64(prepared, index, value->blob.data, value->blob.size, SQLITE_STATIC);
     }
     return SQLITE_MISUSE;
 }
 
-static int bind_all(SqliteConnection *connection, sqlite3_stmt *prepared, const StatementDescription *statement,
-                    const void *parameters, Error *error)
+static int bind_all(SqliteConnection *connection, sqlite3_stmt *prepared,
+                    const StatementDescription *statement, const void *parameters, Error *error)
 {
     for (size_t i = 0; i < statement->parameter_count; i++) {
         StatementValue value;
@@ -246,8 +253,8 @@ static int read_column(sqlite3_stmt *prepared, StatementRows *rows, size_t index
     if (type == SQLITE_INTEGER) {
         value.integer = sqlite3_column_int64(prepared, column);
     } else if (type == SQLITE_TEXT || type == SQLITE_BLOB) {
-        const void *data =
-            type == SQLITE_TEXT ? sqlite3_column_text(prepared, column) : sqlite3_column_blob(prepared, column);
+        const void *data = type == SQLITE_TEXT ? sqlite3_column_text(prepared, column)
+                                               : sqlite3_column_blob(prepared, column);
         const size_t size = (size_t)sqlite3_column_bytes(prepared, column);
         r = statement_rows_copy(rows, data, size, &copy, error);
         value.text = copy;
@@ -283,8 +290,8 @@ static int find_prepared(SqliteConnection *connection, const StatementDescriptio
     return 0;
 }
 
-static int sqlite_execute(StoreConnection *common, const StatementDescription *statement, const void *parameters,
-                          StatementRows *rows, int64_t *ret_affected, Error *error)
+static int sqlite_execute(StoreConnection *common, const StatementDescription *statement,
+                          const void *parameters, StatementRows *rows, int64_t *ret_affected, Error *error)
 {
     SqliteConnection *connection = sqlite_connection(common);
     sqlite3_stmt *prepared = NULL;
@@ -308,7 +315,8 @@ static int sqlite_execute(StoreConnection *common, const StatementDescription *s
     return r;
 }
 
-static int sqlite_check_statement(StoreConnection *common, const StatementDescription *statement, Error *error)
+static int sqlite_check_statement(StoreConnection *common, const StatementDescription *statement,
+                                  Error *error)
 {
     sqlite3_stmt *prepared = NULL;
     int r = find_prepared(sqlite_connection(common), statement, &prepared, error);
@@ -351,28 +359,30 @@ static void sqlite_idle(StoreConnection *common)
     SqliteConnection *connection = sqlite_connection(common);
     if (connection->log_pages < connection->next_checkpoint)
         return;
-    /* Readers that never pause keep the log from starting over; a long log is worth waiting a moment for them. */
+    /* Readers that never pause keep the log from starting over; a long log is worth waiting a moment for
+     * them. */
     const bool is_forced = connection->log_pages >= CHECKPOINT_FORCED_PAGES;
     if (is_forced)
         (void)sqlite3_busy_timeout(connection->database, CHECKPOINT_BUSY_MILLISECONDS);
     int frames = 0, moved = 0;
     int code = sqlite3_wal_checkpoint_v2(connection->database, NULL,
-                                         is_forced ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, &frames,
-                                         &moved);
+                                         is_forced ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE,
+                                         &frames, &moved);
     if (is_forced)
         (void)sqlite3_busy_timeout(connection->database, BUSY_MILLISECONDS);
     const bool has_failed = code != SQLITE_OK && code != SQLITE_BUSY;
     /* Nothing is lost, the log has everything, but it grows. */
     if (has_failed && !connection->has_checkpoint_failed)
-        log_warning("The database's log cannot be moved into its file: %s", sqlite3_errmsg(connection->database));
+        log_warning("The database's log cannot be moved into its file: %s",
+                    sqlite3_errmsg(connection->database));
     connection->has_checkpoint_failed = has_failed;
     const bool is_done = code == SQLITE_OK && moved == frames;
     connection->next_checkpoint = is_done ? CHECKPOINT_PAGES : connection->log_pages + CHECKPOINT_PAGES;
     connection->log_pages = 0;
 }
 
-/* Made private before SQLite sees it; its log and index files take the same mode. An existing file is not opened here:
- * closing it again would drop the locks that this process may have on it. */
+/* Made private before SQLite sees it; its log and index files take the same mode. An existing file is not
+ * opened here: closing it again would drop the locks that this process may have on it. */
 static int make_private(const char *path, Error *error)
 {
     struct stat status;
@@ -405,19 +415,25 @@ static int sqlite_prepare(Store *store, const char *location, Error *error)
 static const struct {
     int option, value;
 } options[] = {
-    {SQLITE_DBCONFIG_DEFENSIVE, 1}, {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},        {SQLITE_DBCONFIG_ENABLE_FKEY, 1},
-    {SQLITE_DBCONFIG_DQS_DML, 0},   {SQLITE_DBCONFIG_DQS_DDL, 0},               {SQLITE_DBCONFIG_ENABLE_VIEW, 0},
+    {SQLITE_DBCONFIG_DEFENSIVE, 1},      {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+    {SQLITE_DBCONFIG_ENABLE_FKEY, 1},    {SQLITE_DBCONFIG_DQS_DML, 0},
+    {SQLITE_DBCONFIG_DQS_DDL, 0},        {SQLITE_DBCONFIG_ENABLE_VIEW, 0},
     {SQLITE_DBCONFIG_ENABLE_TRIGGER, 0}, {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
 };
 
 static const struct {
     int limit, value;
 } limits[] = {
-    {SQLITE_LIMIT_LENGTH, 64 * 1024 * 1024}, {SQLITE_LIMIT_SQL_LENGTH, 256 * 1024},
-    {SQLITE_LIMIT_COLUMN, 200},              {SQLITE_LIMIT_EXPR_DEPTH, 100},
-    {SQLITE_LIMIT_COMPOUND_SELECT, 20},      {SQLITE_LIMIT_FUNCTION_ARG, 20},
-    {SQLITE_LIMIT_ATTACHED, 0},              {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000},
-    {SQLITE_LIMIT_VARIABLE_NUMBER, 250},     {SQLITE_LIMIT_TRIGGER_DEPTH, 10},
+    {SQLITE_LIMIT_LENGTH, 64 * 1024 * 1024},
+    {SQLITE_LIMIT_SQL_LENGTH, 256 * 1024},
+    {SQLITE_LIMIT_COLUMN, 200},
+    {SQLITE_LIMIT_EXPR_DEPTH, 100},
+    {SQLITE_LIMIT_COMPOUND_SELECT, 20},
+    {SQLITE_LIMIT_FUNCTION_ARG, 20},
+    {SQLITE_LIMIT_ATTACHED, 0},
+    {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000},
+    {SQLITE_LIMIT_VARIABLE_NUMBER, 250},
+    {SQLITE_LIMIT_TRIGGER_DEPTH, 10},
     {SQLITE_LIMIT_WORKER_THREADS, 0},
 };
 
@@ -445,7 +461,8 @@ static int configure(SqliteConnection *connection, StoreAccess access, Error *er
         (void)sqlite3_limit(database, limits[i].limit, limits[i].value);
     (void)sqlite3_extended_result_codes(database, 1);
     (void)sqlite3_busy_timeout(database, BUSY_MILLISECONDS);
-    if (sqlite3_exec(database, access == STORE_WRITE ? write_settings : read_settings, NULL, NULL, NULL) != SQLITE_OK ||
+    if (sqlite3_exec(database, access == STORE_WRITE ? write_settings : read_settings, NULL, NULL, NULL) !=
+            SQLITE_OK ||
         sqlite3_exec(database, common_settings, NULL, NULL, NULL) != SQLITE_OK)
         return fail(connection, "settings", error);
     sqlite3_progress_handler(database, PROGRESS_INTERVAL, on_progress, connection);

@@ -79,7 +79,8 @@ int statement_rows_add(StatementRows *rows, void **ret_row, Error *error)
     return 0;
 }
 
-int statement_rows_copy(const StatementRows *rows, const void *data, size_t size, void **ret_copy, Error *error)
+int statement_rows_copy(const StatementRows *rows, const void *data, size_t size, void **ret_copy,
+                        Error *error)
 {
     if (size >= STATEMENT_BYTES_MAXIMUM || arena_used(rows->arena) + size > STATEMENT_BYTES_MAXIMUM)
         return error_set(error, ERROR_TOO_LARGE, "The answer is larger than %d MiB; narrow the question",
@@ -92,7 +93,8 @@ int statement_rows_copy(const StatementRows *rows, const void *data, size_t size
     return 0;
 }
 
-int statement_set_column(const StatementRows *rows, size_t index, void *row, const StatementValue *value, Error *error)
+int statement_set_column(const StatementRows *rows, size_t index, void *row, const StatementValue *value,
+                         Error *error)
 {
     const StatementField *field = &rows->columns[index];
     if (value->is_null) {
@@ -118,8 +120,8 @@ int statement_set_column(const StatementRows *rows, size_t index, void *row, con
     return 0;
 }
 
-static int execute(StoreTransaction *transaction, const StatementDescription *statement, const void *parameters,
-                   StatementRows *rows, int64_t *ret_affected, Error *error)
+static int execute(StoreTransaction *transaction, const StatementDescription *statement,
+                   const void *parameters, StatementRows *rows, int64_t *ret_affected, Error *error)
 {
     const StoreBackend *backend = transaction->store->backend;
     Error own = ERROR_INIT; /* the caller's may be set already, or NULL */
@@ -144,8 +146,8 @@ static int execute(StoreTransaction *transaction, const StatementDescription *st
     return r;
 }
 
-int statement_execute(StoreTransaction *transaction, const StatementDescription *statement, const void *parameters,
-                      Error *error)
+int statement_execute(StoreTransaction *transaction, const StatementDescription *statement,
+                      const void *parameters, Error *error)
 {
     int64_t affected = 0;
     int r = execute(transaction, statement, parameters, NULL, &affected, error);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the generated "store/statements.h" is made of: descriptions of statements and of the structures that carry
- * their parameters and rows, and the four ways to run one. Others include "store/statements.h" and call the typed
- * functions there. To be called from the job that has the transaction. */
+/* What the generated "store/statements.h" is made of: descriptions of statements and of the structures that
+ * carry their parameters and rows, and the four ways to run one. Others include "store/statements.h" and call
+ * the typed functions there. To be called from the job that has the transaction. */
 
 #include "store/store.h"
 
@@ -15,8 +15,8 @@ typedef struct StoreBlob {
     size_t size;
 } StoreBlob;
 
-/* A member of a parameters or row structure: const char *, int64_t or StoreBlob at `offset`. A nullable integer has
- * a bool at `presence_offset`. */
+/* A member of a parameters or row structure: const char *, int64_t or StoreBlob at `offset`. A nullable
+ * integer has a bool at `presence_offset`. */
 typedef struct StatementField {
     const char *name;
     StoreType type;
@@ -46,7 +46,8 @@ typedef struct StoreMigration {
 } StoreMigration;
 
 typedef struct StoreSchema {
-    const StoreMigration *migrations; /* the first one makes the table of migrations and is applied each time */
+    const StoreMigration
+        *migrations; /* the first one makes the table of migrations and is applied each time */
     size_t migration_count;
     const StatementDescription *statements;
     size_t statement_count;
@@ -58,8 +59,8 @@ extern const StoreSchema store_schema;
 /* A `many` with more rows, or a transaction with more bytes of results, fails with ERROR_TOO_LARGE. */
 enum { STATEMENT_ROWS_MAXIMUM = 100 * 1000, STATEMENT_BYTES_MAXIMUM = 256 * 1024 * 1024 };
 
-int statement_execute(StoreTransaction *transaction, const StatementDescription *statement, const void *parameters,
-                      Error *error);
+int statement_execute(StoreTransaction *transaction, const StatementDescription *statement,
+                      const void *parameters, Error *error);
 int statement_execute_one(StoreTransaction *transaction, const StatementDescription *statement,
                           const void *parameters, void *ret_row, Error *error);
 int statement_execute_many(StoreTransaction *transaction, const StatementDescription *statement,

@@ -47,15 +47,16 @@ int store_call_job(StoreConnection *connection, StoreAccess access, StoreJob job
         return r;
     }
     if (transaction.has_failed) /* it swallowed the error of a statement */
-        return error_is_set(error) ? -EIO
-                                   : error_set(error, ERROR_INTERNAL, "A statement failed and the job went on");
+        return error_is_set(error)
+                   ? -EIO
+                   : error_set(error, ERROR_INTERNAL, "A statement failed and the job went on");
     error_clear(error); /* that of a savepoint which the job did without */
     int settled = connection->store->backend->settle(connection, error);
     return settled < 0 ? settled : r;
 }
 
-static int run_once(Store *store, StoreConnection *connection, StoreAccess access, StoreJob job, void *context,
-                    Error *error)
+static int run_once(Store *store, StoreConnection *connection, StoreAccess access, StoreJob job,
+                    void *context, Error *error)
 {
     const StoreBackend *backend = store->backend;
     connection->wants_retry = false;
@@ -112,7 +113,9 @@ int store_nested(StoreTransaction *transaction, StoreJob inner, void *context, E
     int result = inner(transaction, context, error);
     transaction->depth--;
     if (result >= 0 && transaction->has_failed)
-        result = error_is_set(error) ? -EIO : error_set(error, ERROR_INTERNAL, "A statement failed and the job went on");
+        result = error_is_set(error)
+                     ? -EIO
+                     : error_set(error, ERROR_INTERNAL, "A statement failed and the job went on");
     if (result < 0 && !error_is_set(error))
         (void)error_set_errno(error, ERROR_INTERNAL, -result, "A job failed without a reason");
     Error second = ERROR_INIT; /* the first one is what the caller wants to know */
@@ -185,7 +188,8 @@ int store_open(const StoreSettings *settings, Store **ret_store, Error *error)
     if (store->is_synchronous)
         r = store_connect(store, STORE_WRITE, &store->connection, error);
     else
-        r = store_threads_start(store, MIN(settings->readers ? settings->readers : 2, STORE_READERS_MAXIMUM), error);
+        r = store_threads_start(store, MIN(settings->readers ? settings->readers : 2, STORE_READERS_MAXIMUM),
+                                error);
     if (r < 0)
         return r;
     *ret_store = TAKE_PTR(store);
@@ -211,13 +215,15 @@ Store *store_close(Store *store)
 void store_fail(Store *store, const Error *error)
 {
     if (!atomic_exchange(&store->has_failed, true))
-        log_error_record(LOG_LEVEL_ERROR, "The database cannot be trusted any more and takes no more writes", error);
+        log_error_record(LOG_LEVEL_ERROR, "The database cannot be trusted any more and takes no more writes",
+                         error);
 }
 
 int store_check_health(Store *store, Error *error)
 {
     if (atomic_load(&store->has_failed))
-        return error_set(error, ERROR_UNAVAILABLE, "Writing to the database failed; the program has to be restarted");
+        return error_set(error, ERROR_UNAVAILABLE,
+                         "Writing to the database failed; the program has to be restarted");
     return 0;
 }
 

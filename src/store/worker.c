@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Queues and the threads behind them. A reader (and every thread on PostgreSQL) runs one job a transaction. The
- * writer of SQLite collects: while jobs are waiting, until 256 or 2 ms, they go into one transaction, and all get
- * their answer after its COMMIT. While that syncs, the next batch gathers, so the batch grows with the load and a lone
- * job waits for nobody.
+/* Queues and the threads behind them. A reader (and every thread on PostgreSQL) runs one job a transaction.
+ * The writer of SQLite collects: while jobs are waiting, until 256 or 2 ms, they go into one transaction, and
+ * all get their answer after its COMMIT. While that syncs, the next batch gathers, so the batch grows with
+ * the load and a lone job waits for nobody.
  *
- * In a batch the first job needs no savepoint: if it fails, the transaction has nothing else and is rolled back. Later
- * ones are undone to their savepoint. */
+ * In a batch the first job needs no savepoint: if it fails, the transaction has nothing else and is rolled
+ * back. Later ones are undone to their savepoint. */
 
 #include <errno.h>
 #include <signal.h>
@@ -84,15 +84,10 @@ void store_thread_set_busy(bool is_busy)
 static void run_single(StoreThread *thread, const StoreWork *work)
 {
     Error error = ERROR_INIT;
-    int r = 0;
-    if (!thread->connection)
-        r = store_connect(thread->store, STORE_WRITE, &thread->connection, &error);
-    if (r >= 0)
-        r = store_run_on(thread->store, thread->connection, work->access, work->job, work->context, &error);
+    int r = store_run_on(thread->store, thread->connection, work->access, work->job, work->context, &error);
     if (work->done)
         work->done(r, &error, work->context);
-    if (thread->connection)
-        arena_reset(thread->connection->arena);
+    arena_reset(thread->connection->arena);
 }
 
 /* --- batches --- */
@@ -237,17 +232,15 @@ static void *thread_main(void *context)
     return NULL;
 }
 
-static int thread_start(Store *store, bool is_writer, StoreAccess access, bool is_lazy, Error *error)
+static int thread_start(Store *store, bool is_writer, StoreAccess access, Error *error)
 {
     StoreThread *thread = &store->threads[store->thread_count];
     thread->store = store;
     thread->queue = is_writer ? &store->writes : &store->reads;
     thread->is_batching = is_writer;
-    if (!is_lazy) {
-        int r = store_connect(store, access, &thread->connection, error);
-        if (r < 0)
-            return r;
-    }
+    int r = store_connect(store, access, &thread->connection, error);
+    if (r < 0)
+        return r;
     sigset_t all, before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -266,11 +259,11 @@ int store_threads_start(Store *store, unsigned readers, Error *error)
 {
     const bool has_writer = store->backend->has_single_writer;
     store->threads = NEW_ARRAY(StoreThread, readers + 1);
-    int r = has_writer ? thread_start(store, true, STORE_WRITE, false, error) : 0;
+    int r = has_writer ? thread_start(store, true, STORE_WRITE, error) : 0;
     if (store->is_memory)
         readers = 0;
     for (unsigned i = 0; r >= 0 && i < readers; i++)
-        r = thread_start(store, false, has_writer ? STORE_READ : STORE_WRITE, !has_writer && i > 0, error);
+        r = thread_start(store, false, has_writer ? STORE_READ : STORE_WRITE, error);
     return r;
 }
 
