@@ -198,6 +198,16 @@ const char *keeper_peer_to_string(KeeperPeer peer)
     return peer == KEEPER_PEER_MANAGER ? "manager" : "nobody";
 }
 
+ssize_t keeper_frame_size(const uint8_t length[static 4])
+{
+    size_t size =
+        4 + ((size_t)length[0] << 24 | (size_t)length[1] << 16 | (size_t)length[2] << 8 | length[3]);
+
+    if (size > KEEPER_FRAME_LIMIT)
+        return -E2BIG;
+    return size < MESSAGE_HEADER_SIZE ? -EBADMSG : (ssize_t)size;
+}
+
 static int find_name(const char *const *names, int count, const char *text)
 {
     for (int i = 0; i < count; i++)

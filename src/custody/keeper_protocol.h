@@ -95,6 +95,9 @@ extern const MessageType keeper_answer_types[];
 unsigned keeper_request_who(uint16_t type);
 const char *keeper_peer_to_string(KeeperPeer peer);
 
+/* Size of the whole frame from its first four bytes; -EBADMSG or -E2BIG for one that no message can have. */
+ssize_t keeper_frame_size(const uint8_t length[static 4]);
+
 typedef enum KeeperState {
     KEEPER_STATE_UNINITIALISED,
     KEEPER_STATE_SEALED,
