@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define _cleanup_(function) __attribute__((cleanup(function)))
-#define _printf_(format, first) __attribute__((format(printf, format, first)))
+#define _printf_(format_index, first_index) __attribute__((__format__(__printf__, format_index, first_index)))
 #define _warn_unused_ __attribute__((warn_unused_result))
 #define _unused_ __attribute__((unused))
 #define _noreturn_ __attribute__((noreturn))
