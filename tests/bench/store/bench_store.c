@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Transactions a second through store_submit(), beside the limit in the same run: a bare SQLite loop that writes the
- * same rows with the same settings in batches of the same size. A transaction here is what a change costs at least:
- * one row read, one updated, one event and one audit row inserted.
+/* Transactions a second through store_submit(), beside the limit in the same run: a bare SQLite loop that
+ * writes the same rows with the same settings in batches of the same size. A transaction here is what a
+ * change costs at least: one row read, one updated, one event and one audit row inserted.
  *
  *     bench_store [seconds [folder]]                         SQLite, and the bare loop
  *     BASTIDE_TEST_POSTGRESQL_FSYNC=on tests/lib/with-postgresql bench_store [seconds]   PostgreSQL as well
@@ -50,7 +50,8 @@ static int fill_job(StoreTransaction *t, _unused_ void *context, Error *e)
 
 static int change_job(StoreTransaction *t, void *context, Error *e)
 {
-    static const char text[] = "{\"type\":\"task_state\",\"execution\":\"abcdefghij0123456789\",\"state\":\"succeeded\"}";
+    static const char text[] =
+        "{\"type\":\"task_state\",\"execution\":\"abcdefghij0123456789\",\"state\":\"succeeded\"}";
     const unsigned number = *(const unsigned *)context;
     char id[16];
     (void)snprintf(id, sizeof(id), "group%06u", number % GROUPS);
@@ -62,7 +63,8 @@ static int change_job(StoreTransaction *t, void *context, Error *e)
     r = statement_group_resize(
         t, &(GroupResizeParameters){.tenant = "tenant", .id = id, .size = group.members + 1}, e);
     for (int i = 0; r >= 0 && i < 2; i++)
-        r = statement_journal_add(t, &(JournalAddParameters){.at = (int64_t)store_now(t), .text = text}, &row, e);
+        r = statement_journal_add(t, &(JournalAddParameters){.at = (int64_t)store_now(t), .text = text}, &row,
+                                  e);
     return r;
 }
 
@@ -178,7 +180,8 @@ typedef struct Bare {
 
 static void bare_change(Bare *bare, unsigned number)
 {
-    static const char text[] = "{\"type\":\"task_state\",\"execution\":\"abcdefghij0123456789\",\"state\":\"succeeded\"}";
+    static const char text[] =
+        "{\"type\":\"task_state\",\"execution\":\"abcdefghij0123456789\",\"state\":\"succeeded\"}";
     char id[16];
     (void)snprintf(id, sizeof(id), "group%06u", number % GROUPS);
     (void)sqlite3_bind_text(bare->get, 1, id, -1, SQLITE_STATIC);
@@ -206,10 +209,13 @@ static double measure_bare(const char *path, unsigned batch)
         exit(1);
     bare.begin = prepare(bare.database, "BEGIN IMMEDIATE");
     bare.commit = prepare(bare.database, "COMMIT");
-    bare.get = prepare(bare.database, "SELECT id, name, description, size, expires, content, colour, weight FROM groups "
-                                      "WHERE tenant = 'tenant' AND id = ?1");
-    bare.set = prepare(bare.database, "UPDATE groups SET size = ?1, expires = NULL WHERE tenant = 'tenant' AND id = ?2");
-    bare.add = prepare(bare.database, "INSERT INTO journal (at, text) VALUES (1763776800000000, ?1) RETURNING sequence");
+    bare.get = prepare(bare.database,
+                       "SELECT id, name, description, size, expires, content, colour, weight FROM groups "
+                       "WHERE tenant = 'tenant' AND id = ?1");
+    bare.set = prepare(bare.database,
+                       "UPDATE groups SET size = ?1, expires = NULL WHERE tenant = 'tenant' AND id = ?2");
+    bare.add = prepare(bare.database,
+                       "INSERT INTO journal (at, text) VALUES (1763776800000000, ?1) RETURNING sequence");
     unsigned count = 0;
     const double start = now();
     while (now() - start < seconds) {
@@ -239,10 +245,10 @@ static void bench_sqlite(const char *parent)
     const double many = measure_many(store), single = measure_single(store), reads = measure_reads(store);
     store_close(store);
     const double bare_many = measure_bare(path, STORE_BATCH_MAXIMUM), bare_single = measure_bare(path, 1);
-    (void)printf("sqlite      many           %9.0f /s   bare loop, batches of %d %9.0f /s   ratio %.2f\n", many,
-                 STORE_BATCH_MAXIMUM, bare_many, many / bare_many);
-    (void)printf("sqlite      one at a time  %9.0f /s   bare loop, batches of 1   %9.0f /s   ratio %.2f\n", single,
-                 bare_single, single / bare_single);
+    (void)printf("sqlite      many           %9.0f /s   bare loop, batches of %d %9.0f /s   ratio %.2f\n",
+                 many, STORE_BATCH_MAXIMUM, bare_many, many / bare_many);
+    (void)printf("sqlite      one at a time  %9.0f /s   bare loop, batches of 1   %9.0f /s   ratio %.2f\n",
+                 single, bare_single, single / bare_single);
     (void)printf("sqlite      reads in place %9.0f /s\n", reads);
     (void)directory_remove(folder);
 }

@@ -2,14 +2,14 @@
 
 /* What only PostgreSQL has: where it may connect to, races between jobs, and connections that end. */
 
-#include "support.h"
-
 #include <errno.h>
 #include <libpq-fe.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "support.h"
 
 static int nothing_job(_unused_ StoreTransaction *t, _unused_ void *context, _unused_ Error *e)
 {
@@ -161,7 +161,7 @@ static void test_lost_race_in_savepoint(_unused_ void **state)
 
 /* --- connections that end --- */
 
-#define END_ALL                                                                                                      \
+#define END_ALL                                                                                              \
     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'bastide'"
 
 static unsigned attempts;
@@ -222,7 +222,8 @@ static void test_connection_ends(_unused_ void **state)
     test_postgresql("DROP TRIGGER die ON journal; DROP FUNCTION die");
     assert_int_equal(test_count_journal(store), 4);
     store_close(store);
-    assert_int_equal(count_rows("SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'bastide'"), 0);
+    assert_int_equal(count_rows("SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'bastide'"),
+                     0);
 }
 
 static void postgresql_elsewhere(const char *sql)
@@ -274,11 +275,12 @@ static void test_session_settings(_unused_ void **state)
                     "INSERT INTO seen SELECT s.name, s.setting FROM pg_settings s; RETURN NULL; END $$;"
                     "CREATE TRIGGER look AFTER INSERT ON journal FOR EACH ROW EXECUTE FUNCTION look()");
     test_run(store, STORE_WRITE, test_journal_job, (char[]){"x"});
-    assert_int_equal(count_rows("SELECT COUNT(*) FROM seen WHERE (name, setting) IN (('statement_timeout', '30000'), "
-                                "('lock_timeout', '10000'), ('idle_in_transaction_session_timeout', '60000'), "
-                                "('synchronous_commit', 'on'), ('bytea_output', 'hex'), "
-                                "('transaction_isolation', 'serializable'), ('client_encoding', 'UTF8'))"),
-                     7);
+    assert_int_equal(
+        count_rows("SELECT COUNT(*) FROM seen WHERE (name, setting) IN (('statement_timeout', '30000'), "
+                   "('lock_timeout', '10000'), ('idle_in_transaction_session_timeout', '60000'), "
+                   "('synchronous_commit', 'on'), ('bytea_output', 'hex'), "
+                   "('transaction_isolation', 'serializable'), ('client_encoding', 'UTF8'))"),
+        7);
     store_close(store);
     test_postgresql("ALTER DATABASE postgres RESET ALL");
 }
@@ -286,9 +288,9 @@ static void test_session_settings(_unused_ void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_insecure_locations), cmocka_unit_test(test_no_reading_in_place),
+        cmocka_unit_test(test_insecure_locations),   cmocka_unit_test(test_no_reading_in_place),
         cmocka_unit_test(test_lost_race_runs_again), cmocka_unit_test(test_lost_race_in_savepoint),
-        cmocka_unit_test(test_connection_ends),    cmocka_unit_test(test_outage),
+        cmocka_unit_test(test_connection_ends),      cmocka_unit_test(test_outage),
         cmocka_unit_test(test_session_settings),
     };
     if (!getenv("BASTIDE_TEST_POSTGRESQL"))
