@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/audit_trail.h"
+
+#include <inttypes.h>
+#include <sodium.h>
+
+#include "base/string.h"
+#include "store/statements.h"
+
+/* SQLite has one writer, so one chain; PostgreSQL connections would wait for each other on one head. The head is read and set in
+ * the same serialisable transaction, so two records can never follow the same one. */
+enum { AUDIT_SHARD = 0, VERIFY_PAGE = 1000 };
+
+static void hash_field(crypto_hash_sha256_state *state, const char *text)
+{
+    size_t size = strlen(text);
+    uint8_t length[4] = {(uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
+    (void)crypto_hash_sha256_update(state, length, sizeof(length));
+    (void)crypto_hash_sha256_update(state, (const uint8_t *)text, size);
+}
+
+static void hash_number(crypto_hash_sha256_state *state, int64_t value)
+{
+    char text[24];
+    (void)string_print(text, sizeof(text), "%" PRId64, value);
+    hash_field(state, text);
+}
+
+static void chain_hash(const uint8_t previous[static AUDIT_HASH_SIZE], const AuditRecordInsertParameters *row,
+                       uint8_t ret_hash[static AUDIT_HASH_SIZE])
+{
+    crypto_hash_sha256_state state;
+    (void)crypto_hash_sha256_init(&state);
+    (void)crypto_hash_sha256_update(&state, previous, AUDIT_HASH_SIZE);
+    hash_number(&state, row->shard);
+    hash_number(&state, row->sequence);
+    hash_number(&state, row->time);
+    hash_field(&state, row->actor);
+    hash_field(&state, row->object_tenant);
+    hash_field(&state, row->source);
+    hash_field(&state, row->request_id);
+    hash_field(&state, row->action);
+    hash_field(&state, row->object);
+    hash_field(&state, row->outcome);
+    hash_field(&state, row->details);
+    (void)crypto_hash_sha256_final(&state, ret_hash);
+}
+
+static int head_get(StoreTransaction *transaction, int64_t *ret_sequence, uint8_t ret_hash[static AUDIT_HASH_SIZE], Error *error)
+{
+    static const uint8_t zero[AUDIT_HASH_SIZE];
+    AuditHeadGetRow head;
+    int r = statement_audit_head_get(transaction, &(AuditHeadGetParameters){.shard = AUDIT_SHARD}, &head, error);
+    if (r < 0)
+        return r;
+    if (r == 0) {
+        r = statement_audit_head_insert(
+            transaction,
+            &(AuditHeadInsertParameters){
+                .shard = AUDIT_SHARD, .sequence = 0, .hash = {zero, sizeof(zero)}, .signature = {zero, 0}},
+            error);
+        if (r < 0)
+            return r;
+        *ret_sequence = 0;
+        memcpy(ret_hash, zero, sizeof(zero));
+        return 0;
+    }
+    if (head.hash.size != AUDIT_HASH_SIZE)
+        return error_set(error, ERROR_INTERNAL, "The head of the audit trail is damaged.");
+    *ret_sequence = head.sequence;
+    memcpy(ret_hash, head.hash.data, AUDIT_HASH_SIZE);
+    return 0;
+}
+
+int audit_trail_append(StoreTransaction *transaction, const AuditRecord *record, Error *error)
+{
+    int64_t sequence;
+    uint8_t previous[AUDIT_HASH_SIZE], hash[AUDIT_HASH_SIZE];
+    int r = head_get(transaction, &sequence, previous, error);
+    if (r < 0)
+        return r;
+
+    AuditRecordInsertParameters row = {
+        .shard = AUDIT_SHARD,
+        .sequence = sequence + 1,
+        .time = (int64_t)store_now(transaction),
+        .actor = record->actor,
+        .object_tenant = record->tenant ?: "",
+        .source = record->source ?: "",
+        .request_id = record->request_id ?: "",
+        .action = record->action,
+        .object = record->object,
+        .outcome = record->outcome ?: "done",
+        .details = record->details ?: "{}",
+    };
+    chain_hash(previous, &row, hash);
+    row.hash = (StoreBlob){hash, sizeof(hash)};
+    r = statement_audit_record_insert(transaction, &row, error);
+    if (r < 0)
+        return r;
+    r = statement_audit_head_set(transaction,
+                                 &(AuditHeadSetParameters){.shard = AUDIT_SHARD,
+                                                           .sequence = sequence + 1,
+                                                           .previous_sequence = sequence,
+                                                           .hash = {hash, sizeof(hash)}},
+                                 error);
+    if (r < 0)
+        return r;
+    return r == 1 ? 0 : error_set(error, ERROR_INTERNAL, "The head of the audit trail moved during a transaction.");
+}
+
+static bool row_fits(const AuditRecordsAfterRow *row, int64_t expected_sequence, uint8_t hash[static AUDIT_HASH_SIZE])
+{
+    AuditRecordInsertParameters copy = {
+        .shard = row->shard,
+        .sequence = row->sequence,
+        .time = row->time,
+        .actor = row->actor,
+        .object_tenant = row->object_tenant,
+        .source = row->source,
+        .request_id = row->request_id,
+        .action = row->action,
+        .object = row->object,
+        .outcome = row->outcome,
+        .details = row->details,
+    };
+    uint8_t next[AUDIT_HASH_SIZE];
+    chain_hash(hash, &copy, next);
+    if (row->sequence != expected_sequence || row->hash.size != AUDIT_HASH_SIZE ||
+        memcmp(row->hash.data, next, AUDIT_HASH_SIZE) != 0)
+        return false;
+    memcpy(hash, next, AUDIT_HASH_SIZE);
+    return true;
+}
+
+int audit_trail_verify(StoreTransaction *transaction, int64_t shard, int64_t *ret_last_sequence, int64_t *ret_bad_sequence,
+                       Error *error)
+{
+    uint8_t hash[AUDIT_HASH_SIZE] = {0};
+    int64_t last = 0;
+    for (;;) {
+        AuditRecordsAfterRow *rows;
+        size_t count;
+        int r = statement_audit_records_after(
+            transaction, &(AuditRecordsAfterParameters){.shard = shard, .after = last, .maximum = VERIFY_PAGE}, &rows,
+            &count, error);
+        if (r < 0)
+            return r;
+        for (size_t i = 0; i < count; i++) {
+            if (!row_fits(&rows[i], last + 1, hash)) {
+                *ret_last_sequence = last;
+                *ret_bad_sequence = last + 1;
+                return 0;
+            }
+            last++;
+        }
+        if (count < VERIFY_PAGE)
+            break;
+    }
+    AuditHeadGetRow head;
+    int r = statement_audit_head_get(transaction, &(AuditHeadGetParameters){.shard = shard}, &head, error);
+    if (r < 0)
+        return r;
+    bool is_cut = r == 1 && (head.sequence != last || head.hash.size != AUDIT_HASH_SIZE ||
+                             memcmp(head.hash.data, hash, AUDIT_HASH_SIZE) != 0);
+    *ret_last_sequence = last;
+    *ret_bad_sequence = is_cut ? last + 1 : 0;
+    return 0;
+}

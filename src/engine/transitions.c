@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The transitions that tasks of one execution share: becoming ready, counting down, ending. */
+
+#include <inttypes.h>
+
+#include "base/string.h"
+#include "engine/engine_internal.h"
+
+/* What an execution does to its cluster. */
+typedef struct Workflow {
+    const char *name;
+    const char *cluster_running, *cluster_succeeded, *cluster_failed;
+    const char *node_succeeded; /* status of all nodes afterwards; NULL = as they are */
+} Workflow;
+
+static const Workflow workflows[] = {
+    {"create", "pending", "active", "incomplete", "ready"},
+    {"delete", "deleting", "terminated", "incomplete", NULL},
+    {"configure", "pending", "active", "inconsistent", "ready"},
+    {"start", "pending", "active", "inconsistent", NULL},
+    {"stop", "pending", "active", "inconsistent", NULL},
+    {"restart", "pending", "active", "inconsistent", NULL},
+    {"add_services", "pending", "active", "inconsistent", "ready"},
+    {"scale", "pending", "active", "inconsistent", "ready"},
+};
+
+static const Workflow *find_workflow(const char *name)
+{
+    for (size_t i = 0; i < ELEMENTSOF(workflows); i++)
+        if (string_equal(workflows[i].name, name))
+            return &workflows[i];
+    return &workflows[0];
+}
+
+static int64_t now(const Transition *transition)
+{
+    return (int64_t)store_now(transition->transaction);
+}
+
+int engine_publish(StoreTransaction *transaction, const EngineEvent *event, EngineEffects *effects, Error *error)
+{
+    EventInsertRow row;
+    int r = statement_event_insert(transaction,
+                                   &(EventInsertParameters){.tenant = event->tenant,
+                                                            .time = (int64_t)store_now(transaction),
+                                                            .type = event->type,
+                                                            .severity = event->severity ?: "info",
+                                                            .cluster_id = event->cluster_id ?: "",
+                                                            .execution_id = event->execution_id ?: "",
+                                                            .node_id = event->node_id ?: "",
+                                                            .task = event->task,
+                                                            .message = event->message,
+                                                            .data = event->data ?: "{}"},
+                                   &row, error);
+    if (r < 0)
+        return r;
+    effects->last_event = MAX(effects->last_event, row.sequence);
+    return 0;
+}
+
+int transition_record_task(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id, const char *state,
+                           const char *severity, const char *message)
+{
+    int r = engine_publish(transition->transaction,
+                           &(EngineEvent){.tenant = key.tenant,
+                                          .type = state,
+                                          .severity = severity,
+                                          .cluster_id = cluster_id,
+                                          .execution_id = key.execution_id,
+                                          .node_id = node_id,
+                                          .task = key.number,
+                                          .message = message},
+                           transition->effects, transition->error);
+    if (r < 0)
+        return r;
+    char object[TASK_ID_SIZE + 8] = "task:", task[TASK_ID_SIZE];
+    task_id_format(task, key.execution_id, key.number);
+    (void)string_print(object, sizeof(object), "task:%s", task);
+    return audit_trail_append(
+        transition->transaction,
+        &(AuditRecord){.actor = transition->actor, .tenant = key.tenant, .action = state, .object = object},
+        transition->error);
+}
+
+static int set_cluster_status(Transition *transition, const char *tenant, const char *cluster_id, const char *execution_id,
+                              const char *status, const char *message)
+{
+    int r = statement_cluster_set_status(transition->transaction,
+                                         &(ClusterSetStatusParameters){.tenant = tenant,
+                                                                       .id = cluster_id,
+                                                                       .status = status,
+                                                                       .status_message = message,
+                                                                       .updated_at = now(transition)},
+                                         transition->error);
+    if (r < 0)
+        return r;
+    const char *text = arena_format(store_arena(transition->transaction), "The cluster is %s%s%s.", status,
+                                    *message ? ": " : "", message);
+    return engine_publish(transition->transaction,
+                          &(EngineEvent){.tenant = tenant,
+                                         .type = "cluster_status",
+                                         .cluster_id = cluster_id,
+                                         .execution_id = execution_id,
+                                         .message = text,
+                                         .severity = *message ? "error" : "info"},
+                          transition->effects, transition->error);
+}
+
+/* Ready; runnable at once when its node is free or it has none. */
+static int make_ready(Transition *transition, TaskKey key, const char *node_id)
+{
+    bool is_runnable = true;
+    if (*node_id) {
+        int r = statement_node_take(
+            transition->transaction,
+            &(NodeTakeParameters){.tenant = key.tenant, .node_id = node_id, .number = key.number},
+            transition->error);
+        if (r < 0)
+            return r;
+        is_runnable = r == 1;
+    }
+    transition->effects->has_runnable |= is_runnable;
+    int r = statement_task_set_ready(transition->transaction,
+                                     &(TaskSetReadyParameters){.tenant = key.tenant,
+                                                               .execution_id = key.execution_id,
+                                                               .number = key.number,
+                                                               .is_runnable = is_runnable,
+                                                               .not_before = now(transition),
+                                                               .ready_at = now(transition)},
+                                     transition->error);
+    return r < 0 ? r : 0;
+}
+
+static int finish_join(Transition *transition, TaskKey key)
+{
+    int r = statement_task_finish(transition->transaction,
+                                  &(TaskFinishParameters){.tenant = key.tenant,
+                                                          .execution_id = key.execution_id,
+                                                          .number = key.number,
+                                                          .state = "succeeded",
+                                                          .error_code = "",
+                                                          .error_message = "",
+                                                          .result = "{}",
+                                                          .finished_at = now(transition)},
+                                  transition->error);
+    return r < 0 ? r : 0;
+}
+
+/* Numbers of tasks that have ended and whose successors are still to be counted down. */
+typedef struct Frontier {
+    int64_t *numbers;
+    size_t count, capacity;
+} Frontier;
+
+static void frontier_push(Frontier *frontier, int64_t number)
+{
+    if (frontier->count == frontier->capacity) {
+        frontier->capacity = MAX(frontier->capacity * 2, (size_t)8);
+        frontier->numbers = memory_resize_array(frontier->numbers, frontier->capacity, sizeof(int64_t));
+    }
+    frontier->numbers[frontier->count++] = number;
+}
+
+static int enter(Transition *transition, TaskKey key, const char *kind, const char *node_id, Frontier *frontier,
+                 ExecutionProgress *progress)
+{
+    if (!string_equal(kind, "join"))
+        return make_ready(transition, key, node_id);
+    progress->finished++;
+    frontier_push(frontier, key.number);
+    return finish_join(transition, key);
+}
+
+static int drain_frontier(Transition *transition, TaskKey key, Frontier *frontier, ExecutionProgress *progress)
+{
+    while (frontier->count > 0) {
+        int64_t number = frontier->numbers[--frontier->count];
+        TasksReleaseSuccessorsRow *rows;
+        size_t count;
+        int r = statement_tasks_release_successors(transition->transaction,
+                                                   &(TasksReleaseSuccessorsParameters){.tenant = key.tenant,
+                                                                                       .execution_id = key.execution_id,
+                                                                                       .predecessor = number},
+                                                   &rows, &count, transition->error);
+        for (size_t i = 0; i < count && r >= 0; i++)
+            if (rows[i].waiting_for == 0)
+                r = enter(transition, (TaskKey){key.tenant, key.execution_id, rows[i].number}, rows[i].kind,
+                          rows[i].node_id, frontier, progress);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int transition_release_successors(Transition *transition, TaskKey key, ExecutionProgress *progress)
+{
+    Frontier frontier = {0};
+    frontier_push(&frontier, key.number);
+    int r = drain_frontier(transition, key, &frontier, progress);
+    free(frontier.numbers);
+    return r;
+}
+
+static int release_roots(Transition *transition, TaskKey key, ExecutionProgress *progress)
+{
+    TasksRootsRow *rows;
+    size_t count;
+    int r = statement_tasks_roots(transition->transaction,
+                                  &(TasksRootsParameters){.tenant = key.tenant, .execution_id = key.execution_id}, &rows,
+                                  &count, transition->error);
+    if (r < 0)
+        return r;
+    Frontier frontier = {0};
+    for (size_t i = 0; i < count && r >= 0; i++)
+        r = enter(transition, (TaskKey){key.tenant, key.execution_id, rows[i].number}, rows[i].kind, rows[i].node_id,
+                  &frontier, progress);
+    if (r >= 0)
+        r = drain_frontier(transition, key, &frontier, progress);
+    free(frontier.numbers);
+    return r;
+}
+
+int transition_begin_execution(Transition *transition, const char *tenant, const char *cluster_id)
+{
+    ExecutionNextPendingRow next;
+    int r = statement_execution_next_pending(
+        transition->transaction, &(ExecutionNextPendingParameters){.tenant = tenant, .cluster_id = cluster_id}, &next,
+        transition->error);
+    if (r <= 0 || !string_equal(next.status, "pending"))
+        return MIN(r, 0);
+    r = statement_execution_start(
+        transition->transaction,
+        &(ExecutionStartParameters){.tenant = tenant, .id = next.id, .started_at = now(transition)}, transition->error);
+    if (r < 0)
+        return r;
+
+    ExecutionGetRow execution;
+    r = statement_execution_get(transition->transaction, &(ExecutionGetParameters){.tenant = tenant, .id = next.id},
+                                &execution, transition->error);
+    if (r < 0)
+        return r;
+    r = set_cluster_status(transition, tenant, cluster_id, next.id, find_workflow(execution.workflow)->cluster_running,
+                           "");
+    if (r < 0)
+        return r;
+    ExecutionProgress progress = {0};
+    r = release_roots(transition, (TaskKey){tenant, next.id, 0}, &progress);
+    if (r < 0)
+        return r;
+    return transition_progress(transition, tenant, next.id, progress);
+}
+
+int transition_release_node(Transition *transition, const char *tenant, const char *node_id)
+{
+    if (!*node_id)
+        return 0;
+    TaskNextOnNodeRow next;
+    int r = statement_task_next_on_node(transition->transaction,
+                                        &(TaskNextOnNodeParameters){.tenant = tenant, .node_id = node_id}, &next,
+                                        transition->error);
+    if (r < 0)
+        return r;
+    int64_t number = r == 1 ? next.number : 0;
+    r = statement_node_set_active(
+        transition->transaction, &(NodeSetActiveParameters){.tenant = tenant, .node_id = node_id, .number = number},
+        transition->error);
+    if (r < 0 || number == 0)
+        return MIN(r, 0);
+    transition->effects->has_runnable = true;
+    r = statement_task_set_runnable(transition->transaction,
+                                    &(TaskSetRunnableParameters){.tenant = tenant,
+                                                                 .execution_id = next.execution_id,
+                                                                 .number = number,
+                                                                 .not_before = now(transition)},
+                                    transition->error);
+    return MIN(r, 0);
+}
+
+static int finish_execution(Transition *transition, const char *tenant, const char *id, const char *cluster_id,
+                            const Workflow *workflow, const char *status)
+{
+    ExecutionGetRow execution;
+    int r = statement_execution_get(transition->transaction, &(ExecutionGetParameters){.tenant = tenant, .id = id},
+                                    &execution, transition->error);
+    if (r >= 0)
+        r = statement_execution_finish(
+            transition->transaction,
+            &(ExecutionFinishParameters){.tenant = tenant, .id = id, .status = status, .finished_at = now(transition)},
+            transition->error);
+    if (r >= 0)
+        r = statement_nodes_release(transition->transaction,
+                                    &(NodesReleaseParameters){.tenant = tenant, .cluster_id = cluster_id},
+                                    transition->error);
+    bool is_success = string_equal(status, "terminated");
+    if (r >= 0 && is_success && workflow->node_succeeded)
+        r = statement_nodes_all_set_status(transition->transaction,
+                                           &(NodesAllSetStatusParameters){.tenant = tenant,
+                                                                          .cluster_id = cluster_id,
+                                                                          .status = workflow->node_succeeded,
+                                                                          .updated_at = now(transition)},
+                                           transition->error);
+    /* The generated secrets of a cluster die with it. */
+    if (r >= 0 && is_success && string_equal(workflow->cluster_succeeded, "terminated"))
+        r = statement_sealed_values_delete_owner(
+            transition->transaction,
+            &(SealedValuesDeleteOwnerParameters){.tenant = tenant, .owner_kind = "cluster", .owner = cluster_id},
+            transition->error);
+    if (r >= 0)
+        r = set_cluster_status(transition, tenant, cluster_id, id,
+                               is_success ? workflow->cluster_succeeded : workflow->cluster_failed,
+                               is_success ? "" : execution.error);
+    if (r >= 0)
+        r = engine_publish(transition->transaction,
+                           &(EngineEvent){.tenant = tenant,
+                                          .type = is_success ? "execution_succeeded"
+                                                  : string_equal(status, "cancelled") ? "execution_cancelled"
+                                                                                      : "execution_failed",
+                                          .severity = is_success ? "info" : "error",
+                                          .cluster_id = cluster_id,
+                                          .execution_id = id,
+                                          .message = is_success ? "All tasks have succeeded." : execution.error},
+                           transition->effects, transition->error);
+    if (r < 0)
+        return r;
+    return transition_begin_execution(transition, tenant, cluster_id);
+}
+
+int transition_progress(Transition *transition, const char *tenant, const char *execution_id, ExecutionProgress progress)
+{
+    ExecutionCountTasksRow row;
+    int r = statement_execution_count_tasks(transition->transaction,
+                                            &(ExecutionCountTasksParameters){.tenant = tenant,
+                                                                             .id = execution_id,
+                                                                             .finished = progress.finished,
+                                                                             .leased = progress.leased,
+                                                                             .failed = progress.failed,
+                                                                             .undecided = progress.undecided},
+                                            &row, transition->error);
+    if (r <= 0)
+        return r;
+    const Workflow *workflow = find_workflow(row.workflow);
+    if (string_equal(row.status, "started"))
+        return row.tasks_finished < row.tasks_total
+                   ? 0
+                   : finish_execution(transition, tenant, execution_id, row.cluster_id, workflow, "terminated");
+    bool is_failing = string_equal(row.status, "failing"), is_cancelling = string_equal(row.status, "cancelling");
+    if ((!is_failing && !is_cancelling) || row.tasks_leased > 0)
+        return 0;
+    r = statement_tasks_give_up_undecided(transition->transaction,
+                                          &(TasksGiveUpUndecidedParameters){.tenant = tenant,
+                                                                            .execution_id = execution_id,
+                                                                            .finished_at = now(transition)},
+                                          transition->error);
+    if (r > 0)
+        r = statement_execution_count_tasks(transition->transaction,
+                                            &(ExecutionCountTasksParameters){.tenant = tenant,
+                                                                             .id = execution_id,
+                                                                             .finished = r,
+                                                                             .failed = r,
+                                                                             .undecided = -r},
+                                            &row, transition->error);
+    if (r < 0)
+        return r;
+    return finish_execution(transition, tenant, execution_id, row.cluster_id, workflow,
+                            is_failing ? "failed" : "cancelled");
+}
+
+int transition_stop_execution(Transition *transition, const char *tenant, const char *execution_id, const char *status,
+                              const char *reason, ExecutionProgress progress)
+{
+    int r = statement_execution_set_status(
+        transition->transaction,
+        &(ExecutionSetStatusParameters){.tenant = tenant, .id = execution_id, .status = status, .error = reason},
+        transition->error);
+    if (r < 0)
+        return r;
+    r = statement_tasks_cancel_open(
+        transition->transaction,
+        &(TasksCancelOpenParameters){.tenant = tenant, .execution_id = execution_id, .finished_at = now(transition)},
+        transition->error);
+    if (r < 0)
+        return r;
+    progress.finished += r;
+    return transition_progress(transition, tenant, execution_id, progress);
+}

@@ -1,0 +1,122 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Accounts, tenants, tokens.
+
+-- user_get: one
+SELECT username, password_hash, role, is_active, must_change_password, failed_logins, locked_until, created_at, last_login_at
+FROM users WHERE username = :username;
+
+-- user_insert: exec
+INSERT INTO users (username, password_hash, role, is_active, must_change_password, failed_logins, locked_until, created_at, last_login_at)
+VALUES (:username, :password_hash, :role, 1, :must_change_password, 0, 0, :created_at, 0);
+
+-- user_list: many
+SELECT username, role, is_active, created_at, last_login_at, locked_until FROM users
+WHERE username > :after!text ORDER BY username LIMIT :maximum!int OFFSET :offset!int;
+
+-- user_count: one
+SELECT COUNT(*) AS total!int FROM users;
+
+-- user_count_administrators: one
+SELECT COUNT(*) AS total!int FROM users WHERE role = 'sys_admin' AND is_active = 1;
+
+-- user_set_password: exec
+UPDATE users SET password_hash = :password_hash, must_change_password = :must_change_password, failed_logins = 0, locked_until = 0
+WHERE username = :username;
+
+-- user_set_role: exec
+UPDATE users SET role = :role WHERE username = :username;
+
+-- user_set_active: exec
+UPDATE users SET is_active = :is_active WHERE username = :username;
+
+-- user_note_login: exec
+UPDATE users SET failed_logins = 0, locked_until = 0, last_login_at = :last_login_at WHERE username = :username;
+
+-- user_note_failure: exec
+UPDATE users SET failed_logins = failed_logins + 1, locked_until = :locked_until WHERE username = :username;
+
+-- user_delete: exec
+DELETE FROM users WHERE username = :username;
+
+-- tenant_get: one
+SELECT name, description, created_at, is_active, maximum_clusters, maximum_nodes FROM tenants WHERE name = :name;
+
+-- tenant_insert: exec
+INSERT INTO tenants (name, description, created_at, is_active, maximum_clusters, maximum_nodes)
+VALUES (:name, :description, :created_at, 1, 0, 0);
+
+-- tenant_list: many
+SELECT name, description, created_at, is_active FROM tenants ORDER BY name LIMIT :maximum!int OFFSET :offset!int;
+
+-- tenant_count: one
+SELECT COUNT(*) AS total!int FROM tenants;
+
+-- tenant_delete: exec
+DELETE FROM tenants WHERE name = :name;
+
+-- tenant_list_of_user: many
+-- across tenants: one sees the tenants that one belongs to
+SELECT t.name, t.description, t.created_at, t.is_active FROM tenants t JOIN memberships m ON m.tenant = t.name
+WHERE m.username = :username AND t.is_active = 1 ORDER BY t.name LIMIT :maximum!int OFFSET :offset!int;
+
+-- membership_get: one
+SELECT m.role, t.is_active FROM memberships m JOIN tenants t ON t.name = m.tenant WHERE m.tenant = :tenant AND m.username = :username;
+
+-- membership_put: exec
+INSERT INTO memberships (tenant, username, role) VALUES (:tenant, :username, :role)
+ON CONFLICT (tenant, username) DO UPDATE SET role = excluded.role;
+
+-- membership_delete: exec
+DELETE FROM memberships WHERE tenant = :tenant AND username = :username;
+
+-- memberships_of_tenant: many
+SELECT username, role FROM memberships WHERE tenant = :tenant ORDER BY username;
+
+-- memberships_of_user: many
+-- across tenants: an account shows all its tenants
+SELECT tenant, role FROM memberships WHERE username = :username ORDER BY tenant;
+
+-- memberships_delete_of_user: exec
+-- across tenants: the account goes, and its memberships with it
+DELETE FROM memberships WHERE username = :username;
+
+-- token_insert: exec
+INSERT INTO tokens (id, secret_hash, username, default_tenant, description, created_at, expires_at, last_used_at, is_revoked)
+VALUES (:id, :secret_hash, :username, :default_tenant, :description, :created_at, :expires_at, 0, 0);
+
+-- token_find: one
+-- With the account it belongs to.
+SELECT t.id, t.username, t.default_tenant, t.expires_at, t.last_used_at, u.role, u.is_active, u.must_change_password
+FROM tokens t JOIN users u ON u.username = t.username WHERE t.secret_hash = :secret_hash AND t.is_revoked = 0;
+
+-- token_note_use: exec
+UPDATE tokens SET last_used_at = :last_used_at WHERE id = :id;
+
+-- token_get: one
+SELECT id, username, default_tenant, description, created_at, expires_at, last_used_at FROM tokens WHERE id = :id AND is_revoked = 0;
+
+-- token_list: many
+SELECT id, username, default_tenant, description, created_at, expires_at, last_used_at FROM tokens
+WHERE username = :username AND is_revoked = 0 ORDER BY created_at DESC, id LIMIT :maximum!int OFFSET :offset!int;
+
+-- token_list_all: many
+SELECT id, username, default_tenant, description, created_at, expires_at, last_used_at FROM tokens
+WHERE is_revoked = 0 ORDER BY created_at DESC, id LIMIT :maximum!int OFFSET :offset!int;
+
+-- token_revoke: exec
+UPDATE tokens SET is_revoked = 1 WHERE id = :id AND is_revoked = 0;
+
+-- tokens_revoke_of_user: exec
+UPDATE tokens SET is_revoked = 1 WHERE username = :username AND is_revoked = 0;
+
+-- tokens_purge_of_user: exec
+DELETE FROM tokens WHERE username = :username;
+
+-- tokens_purge_expired: exec
+DELETE FROM tokens WHERE expires_at < :now!int;
+
+-- setting_get: one
+SELECT value FROM settings WHERE name = :name;
+
+-- setting_put: exec
+INSERT INTO settings (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
