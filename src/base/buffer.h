@@ -2,8 +2,10 @@
 #pragma once
 
 /* The one growing byte buffer; also the string builder (data is always followed by a NUL that is not
- * counted). A buffer has a hard limit: growing past it fails with -E2BIG and leaves the content as it was.
- * One thread at a time. Integers are big endian. */
+ * counted). A buffer has a hard limit: growing past it fails with -E2BIG and leaves the content as it was;
+ * the failure is remembered in has_overflowed, so that a long run of appends can be checked once at its end.
+ * The bytes of a secret buffer are overwritten whenever it grows or is freed. One thread at a time. Integers
+ * are big endian. */
 
 #include <stdarg.h>
 #include <sys/types.h>
@@ -13,18 +15,23 @@
 typedef struct Buffer {
     uint8_t *data; /* owned; NULL while empty */
     size_t size, capacity;
-    size_t limit; /* 0 = BUFFER_LIMIT_DEFAULT */
+    size_t limit;        /* 0 = BUFFER_LIMIT_DEFAULT */
+    bool has_overflowed; /* an append failed since the last buffer_clear or buffer_done */
+    bool is_secret;
 } Buffer;
 
 enum { BUFFER_LIMIT_DEFAULT = 16 * 1024 * 1024 };
-#define BUFFER_INIT ((Buffer){0})
-#define BUFFER_INIT_LIMIT(bytes) ((Buffer){.limit = (bytes)})
+#define BUFFER_INIT               ((Buffer){0})
+#define BUFFER_INIT_LIMIT(bytes)  ((Buffer){.limit = (bytes)})
+#define BUFFER_INIT_SECRET(bytes) ((Buffer){.limit = (bytes), .is_secret = true})
 
 void buffer_done(Buffer *buffer);
 /* As buffer_done, and the bytes are overwritten first. */
 void buffer_wipe(Buffer *buffer);
 #define _cleanup_buffer_ _cleanup_(buffer_done)
 void buffer_clear(Buffer *buffer); /* size 0, memory kept */
+/* Cuts the content to size bytes (at most the present size). */
+void buffer_truncate(Buffer *buffer, size_t size);
 
 int buffer_reserve(Buffer *buffer, size_t additional) _warn_unused_;
 int buffer_append(Buffer *buffer, const void *data, size_t size);
@@ -50,7 +57,7 @@ typedef struct Reader {
     size_t size, position;
 } Reader;
 #define READER(bytes, length) ((Reader){.data = (bytes), .size = (length)})
-int reader_u8(Reader *reader, uint8_t *ret_value);   /* 0 or -EBADMSG */
+int reader_u8(Reader *reader, uint8_t *ret_value); /* 0 or -EBADMSG */
 int reader_u16(Reader *reader, uint16_t *ret_value);
 int reader_u32(Reader *reader, uint32_t *ret_value);
 int reader_u64(Reader *reader, uint64_t *ret_value);

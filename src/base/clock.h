@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Time and randomness as interfaces, so that the simulator and the tests can replace them. Leases and deadlines
- * use the monotonic clock, records the wall clock. Both in microseconds. The system ones: any thread. */
+/* Time and randomness as interfaces, so that the simulator and the tests can replace them. Leases and
+ * deadlines use the monotonic clock, records the wall clock. Both in microseconds. The system ones: any
+ * thread. */
 
 #include "base/macros.h"
 
 typedef uint64_t Usec;
 #define USEC_PER_MSEC ((Usec)1000)
-#define USEC_PER_SEC ((Usec)1000000)
+#define USEC_PER_SEC  ((Usec)1000000)
 #define USEC_INFINITY ((Usec)UINT64_MAX)
 
 typedef struct Clock Clock;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Logging: one record a line to standard error (text, or JSON lines), or the journal's priority prefix when run
- * under systemd. Every error is logged exactly once, by the outermost layer that knows the request; lower layers
- * return it. User-controlled text is escaped, so that a record is always one line. Any thread. No function takes a
- * Secret. */
+/* Logging: one record a line to standard error (text, or JSON lines), or the journal's priority prefix when
+ * run under systemd. Every error is logged exactly once, by the outermost layer that knows the request; lower
+ * layers return it. User-controlled text is escaped, so that a record is always one line. Any thread. No
+ * function takes a Secret. */
 
 #include "base/error.h"
 #include "base/macros.h"
@@ -29,10 +29,10 @@ bool log_is_enabled(LogLevel level);
 void log_set_request(const char *request_id);
 void log_write(LogLevel level, const char *file, int line, const char *format, ...) _printf_(4, 5);
 
-#define log_error(...) log_write(LOG_LEVEL_ERROR, __FILE__, __LINE__, __VA_ARGS__)
+#define log_error(...)   log_write(LOG_LEVEL_ERROR, __FILE__, __LINE__, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __FILE__, __LINE__, __VA_ARGS__)
-#define log_notice(...) log_write(LOG_LEVEL_NOTICE, __FILE__, __LINE__, __VA_ARGS__)
-#define log_info(...) log_write(LOG_LEVEL_INFO, __FILE__, __LINE__, __VA_ARGS__)
+#define log_notice(...)  log_write(LOG_LEVEL_NOTICE, __FILE__, __LINE__, __VA_ARGS__)
+#define log_info(...)    log_write(LOG_LEVEL_INFO, __FILE__, __LINE__, __VA_ARGS__)
 #define log_debug(...)                                                                                       \
     do {                                                                                                     \
         if (log_is_enabled(LOG_LEVEL_DEBUG))                                                                 \

@@ -8,15 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define _cleanup_(function) __attribute__((cleanup(function)))
+#define _cleanup_(function)                 __attribute__((cleanup(function)))
 #define _printf_(format_index, first_index) __attribute__((__format__(__printf__, format_index, first_index)))
-#define _warn_unused_ __attribute__((warn_unused_result))
-#define _unused_ __attribute__((unused))
-#define _noreturn_ __attribute__((noreturn))
+#define _warn_unused_                       __attribute__((warn_unused_result))
+#define _unused_                            __attribute__((unused))
+#define _noreturn_                          __attribute__((noreturn))
 
 #define ELEMENTSOF(array) (sizeof(array) / sizeof((array)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b)         ((a) < (b) ? (a) : (b))
+#define MAX(a, b)         ((a) > (b) ? (a) : (b))
 
 /* Hands a pointer over: the variable is NULL afterwards, so its cleanup does nothing. */
 #define TAKE_PTR(pointer)                                                                                    \

@@ -31,4 +31,5 @@ typedef struct StringMapIterator {
 } StringMapIterator;
 bool string_map_next(const StringMap *map, StringMapIterator *iterator);
 /* for (StringMapIterator i = {0}; string_map_next(map, &i);) */
-#define STRING_MAP_FOREACH(map, iterator) for (StringMapIterator iterator = {0}; string_map_next(map, &(iterator));)
+#define STRING_MAP_FOREACH(map, iterator)                                                                    \
+    for (StringMapIterator iterator = {0}; string_map_next(map, &(iterator));)

@@ -19,7 +19,7 @@ void *memory_resize_array(void *pointer, size_t count, size_t size) __attribute_
 void *memory_try_new_array(size_t count, size_t size, size_t limit) __attribute__((malloc));
 void *memory_duplicate(const void *data, size_t size) __attribute__((malloc, returns_nonnull));
 
-#define NEW(type) ((type *)memory_new(sizeof(type)))
+#define NEW(type)              ((type *)memory_new(sizeof(type)))
 #define NEW_ARRAY(type, count) ((type *)memory_new_array((count), sizeof(type)))
 
 static inline void free_pointer(void *pointer)
@@ -35,6 +35,7 @@ Arena *arena_new(void);
 Arena *arena_free(Arena *arena);
 /* Frees all allocations and keeps the first block. */
 void arena_reset(Arena *arena);
+/* Zeroed and aligned for every type; aborts without memory. */
 void *arena_allocate(Arena *arena, size_t size) __attribute__((returns_nonnull));
 void *arena_allocate_array(Arena *arena, size_t count, size_t size) __attribute__((returns_nonnull));
 /* NULL gives NULL. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Command lines: a table of verbs and options over getopt_long gives the parser, --help and the man page. Main
- * thread. */
+/* Command lines: a table of verbs and options over getopt_long gives the parser, --help and the man page. A
+ * verb has one or two words; global options may stand before and after it. -h, --help and --version are
+ * always there: for the program, for a group of verbs ("bastide clusters --help") and for a verb. Values of
+ * options are never quoted in messages, as they may be private. Main thread. */
 
 #include <stdio.h>
 
@@ -24,8 +26,8 @@ typedef struct Verb {
     const char *arguments; /* "NAME [FILE]" for help */
     int minimum, maximum;  /* count of arguments; maximum -1 = any */
     const Option *options;
-    const char *help;        /* one line */
-    const char *description; /* paragraphs for the man page, or NULL */
+    const char *help;                                        /* one line */
+    const char *description;                                 /* paragraphs for the man page, or NULL */
     int (*run)(const ParsedOptions *options, void *context); /* returns an exit status */
 } Verb;
 
@@ -41,11 +43,12 @@ typedef struct Program {
     const char *summary; /* one line */
     const Option *global_options;
     const Verb *verbs; /* a program without verbs has one with name "" */
-    const char *epilogue; /* for the man page: exit statuses, files, see also */
+    const char
+        *epilogue; /* for the man page: exit statuses, files, see also; a line in capitals begins a section */
 } Program;
 
-/* Parses, answers --help and --version itself, runs the verb; returns the exit status (64 = wrong usage, with a message
- * that names the nearest verb or option). */
+/* Parses, answers --help and --version itself, runs the verb; returns the exit status (64 = wrong usage, with
+ * a message that names the nearest verb or option). */
 int program_run(const Program *program, int argc, char **argv, void *context);
 void program_print_help(const Program *program, const Verb *verb, FILE *stream);
 /* roff for man(1), section 1 or 8. */

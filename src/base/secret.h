@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Secrets are a type, not a string: they cannot be formatted, logged or put into JSON by accident. The bytes live
- * in guarded memory of libsodium (locked where the limit allows, zeroed when freed, left out of core dumps). Any
- * thread; one owner at a time. */
+/* Secrets are a type, not a string: they cannot be formatted, logged or put into JSON by accident. The bytes
+ * live in guarded memory of libsodium (locked where the limit allows, zeroed when freed, left out of core
+ * dumps). Any thread; one owner at a time. */
 
 #include <sys/types.h>
 

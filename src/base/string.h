@@ -30,7 +30,8 @@ int string_print(char *destination, size_t size, const char *format, ...) _print
 /* Copies with the same rule. */
 int string_copy(char *destination, size_t size, const char *source);
 
-/* Whole text must be the number: -EINVAL, or -ERANGE outside [minimum, maximum]. */
+/* Whole text must be the number in decimal, without white space or '+': -EINVAL, or -ERANGE outside [minimum,
+ * maximum]. */
 int string_to_i64(const char *text, int64_t minimum, int64_t maximum, int64_t *ret_value);
 int string_to_u64(const char *text, uint64_t maximum, uint64_t *ret_value);
 /* "true"/"false" in any case, "1"/"0", "yes"/"no", "on"/"off", "t"/"f". */
@@ -41,21 +42,29 @@ int string_to_milliseconds(const char *text, int64_t *ret_milliseconds);
 int string_to_bytes(const char *text, uint64_t *ret_bytes);
 
 bool utf8_is_valid(const char *text, size_t length);
+/* Bytes of the well-formed UTF-8 sequence that text begins with, 0 when it begins with none. */
+size_t utf8_sequence(const char *text, size_t length);
+/* Insertions, deletions, replacements and swaps of neighbours that turn a into b; for suggestions. Texts
+ * longer than 63 bytes have distance UINT_MAX. */
+unsigned string_distance(const char *a, const char *b);
 /* True when the text has a control character other than those in allowed ("\n\t", or NULL). */
 bool string_has_control(const char *text, size_t length, const char *allowed);
 
-/* Names of catalog entries, clusters and so on: 1..255 of [A-Za-z0-9_.-]. */
+/* Names of catalog entries, clusters and so on: 1..255 of [A-Za-z0-9_.-], neither "." nor "..". */
 bool name_is_valid(const char *name);
 /* Names of people and tenants: first a letter, then letters, digits and -._~@ ; 1..255. */
 bool identifier_is_valid(const char *name);
 /* A DNS host name with at most 253 characters, labels 1..63 of [a-z0-9-] not at the ends. */
 bool hostname_is_valid(const char *name);
 
-/* Encodings. Destinations: hex 2n+1, base64 4*((n+2)/3)+1 bytes. */
+/* Encodings. Destinations: hex 2n+1, base64 4*((n+2)/3)+1 bytes. hex_decode takes both
+ * cases: -EINVAL, -E2BIG beyond capacity. */
 void hex_encode(const void *data, size_t size, char *destination);
 int hex_decode(const char *text, void *destination, size_t capacity, size_t *ret_size);
 void base64_encode(const void *data, size_t size, char *destination);
-/* Strict: padded, no white space. Owned result; limit in decoded bytes. */
+/* Strict: padded, no white space, no stray bits. Owned result with a NUL after its end; limit in decoded
+ * bytes
+ * (-E2BIG). */
 int base64_decode(const char *text, size_t length, size_t limit, uint8_t **ret_data, size_t *ret_size);
 /* RFC 4648 base64url without padding. */
 void base64url_encode(const void *data, size_t size, char *destination);
