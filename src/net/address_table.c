@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "net/address_table.h"
+
 #include <arpa/inet.h>
 #include <sodium.h>
 
 #include "base/memory.h"
 #include "base/string.h"
-#include "net/address_table.h"
 
 enum { BUCKETS = 4096 };
 
@@ -42,7 +43,8 @@ AddressTable *address_table_free(AddressTable *table)
     return NULL;
 }
 
-void address_describe(const struct sockaddr_storage *address, AddressKey *ret_key, char text[static INET6_ADDRSTRLEN])
+void address_describe(const struct sockaddr_storage *address, AddressKey *ret_key,
+                      char text[static INET6_ADDRSTRLEN])
 {
     static const uint8_t mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
     struct sockaddr_in v4;

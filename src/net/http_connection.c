@@ -8,17 +8,17 @@
 #include "net/http_internal.h"
 #include "net/tls.h"
 
-/* The connection's state machine; http_internal.h has the theory of operation. A plain connection (no session) differs in
- * the two transport functions only. */
+/* The connection's state machine; http_internal.h has the theory of operation. A plain connection (no
+ * session) differs in the two transport functions only. */
 
 enum {
-    READ_ROUNDS = 8,    /* per event, so that one busy client does not starve the others */
-    WRITE_ROUNDS = 64,  /* TLS records per event: 1 MiB */
+    READ_ROUNDS = 8,     /* per event, so that one busy client does not starve the others */
+    WRITE_ROUNDS = 64,   /* TLS records per event: 1 MiB */
     MINIMUM_RATE = 1024, /* bytes a second, for bodies and for answers */
     OUTPUT_KEPT = 64 * 1024,
 };
-static const Usec body_grace = 10 * USEC_PER_SEC, write_grace = 30 * USEC_PER_SEC, stall_limit = 30 * USEC_PER_SEC,
-                  handler_limit = 30 * USEC_PER_SEC;
+static const Usec body_grace = 10 * USEC_PER_SEC, write_grace = 30 * USEC_PER_SEC,
+                  stall_limit = 30 * USEC_PER_SEC, handler_limit = 30 * USEC_PER_SEC;
 
 static const DeadlineClass state_deadlines[_CONNECTION_STATE_MAX] = {
     [CONNECTION_HANDSHAKE] = DEADLINE_HANDSHAKE, [CONNECTION_IDLE] = DEADLINE_IDLE,
@@ -49,8 +49,8 @@ static void enter(HttpConnection *connection, ConnectionState state)
     http_server_set_deadline(connection->server, connection, state_deadlines[state]);
 }
 
-/* Asks epoll for what the state needs. Wanting to read less is left to the event that nobody wants: a quick handler then costs no
- * system call. */
+/* Asks epoll for what the state needs. Wanting to read less is left to the event that nobody wants: a quick
+ * handler then costs no system call. */
 static void update_interest(HttpConnection *connection)
 {
     uint32_t events = EPOLLRDHUP | (connection->interest & EPOLLIN);
@@ -142,7 +142,8 @@ static void say_goodbye(HttpConnection *connection)
     }
 }
 
-/* All is said. Closing at once would answer what is still coming with a reset, which may overtake our answer. */
+/* All is said. Closing at once would answer what is still coming with a reset, which may overtake our answer.
+ */
 static void linger(HttpConnection *connection)
 {
     say_goodbye(connection);
@@ -214,7 +215,8 @@ void http_connection_answer(HttpConnection *connection, const void *data, size_t
         answer_done(connection);
         return;
     }
-    if (count < 0 || http_connection_append(connection, (const char *)data + count, size - (size_t)count) < 0) {
+    if (count < 0 ||
+        http_connection_append(connection, (const char *)data + count, size - (size_t)count) < 0) {
         http_connection_close(connection);
         return;
     }
@@ -385,8 +387,8 @@ static size_t take_body(HttpConnection *connection, const char *data, size_t siz
     return taken;
 }
 
-/* Feeds the parser; returns the bytes used. Handlers that answer at once bring the state back to reading, so that pipelined
- * requests are taken in this loop and not by recursion. */
+/* Feeds the parser; returns the bytes used. Handlers that answer at once bring the state back to reading, so
+ * that pipelined requests are taken in this loop and not by recursion. */
 static size_t feed(HttpConnection *connection, const char *data, size_t size)
 {
     size_t used = 0;
@@ -433,7 +435,8 @@ static void take_bytes(HttpConnection *connection, const char *data, size_t size
         return;
     }
     size_t used = feed(connection, data, size);
-    if (used < size && wants_rest(connection) && buffer_append(&connection->input, data + used, size - used) < 0)
+    if (used < size && wants_rest(connection) &&
+        buffer_append(&connection->input, data + used, size - used) < 0)
         http_connection_close(connection);
 }
 
@@ -565,7 +568,8 @@ void http_connection_expire(HttpConnection *connection)
         answer_fault(connection, 408, "the request did not come in time");
     } else if (connection->state == CONNECTION_HANDLER) {
         HttpExchange *exchange = TAKE_PTR(connection->exchange);
-        http_answer_fault(connection, 503, "the answer was not ready in time; try again", exchange->request_id);
+        http_answer_fault(connection, 503, "the answer was not ready in time; try again",
+                          exchange->request_id);
         http_connection_answer(connection, server->answer.data, server->answer.size);
         http_exchange_abandon(exchange);
     } else {

@@ -5,8 +5,9 @@
 #include "base/string.h"
 #include "net/http_internal.h"
 
-/* An exchange is one allocation: the struct, the parsed head, and the head's bytes, which are cut into terminated strings in
- * place (values shrink or stay when decoded, and each is followed by at least one byte that has done its duty). */
+/* An exchange is one allocation: the struct, the parsed head, and the head's bytes, which are cut into
+ * terminated strings in place (values shrink or stay when decoded, and each is followed by at least one byte
+ * that has done its duty). */
 
 enum { BODY_LIMIT_DEFAULT = 1024 * 1024, ANSWER_HEAD_LIMIT = 32 * 1024 };
 
@@ -26,8 +27,9 @@ static const struct {
 _Static_assert(ELEMENTSOF(default_headers) == HTTP_DEFAULT_HEADERS, "one bit each");
 
 /* Set by the server alone. */
-static const char *const framing_headers[] = {"Content-Length", "Transfer-Encoding", "Connection", "Content-Type",
-                                              "Trailer",        "Upgrade",           "Date",       "X-Request-Id"};
+static const char *const framing_headers[] = {"Content-Length", "Transfer-Encoding", "Connection",
+                                              "Content-Type",   "Trailer",           "Upgrade",
+                                              "Date",           "X-Request-Id"};
 
 static const struct {
     int status;
@@ -101,7 +103,8 @@ static void cut_head(HttpExchange *exchange)
     exchange->request.path = path;
 }
 
-HttpExchange *http_exchange_new(HttpConnection *connection, const char *head, size_t size, HttpFault *ret_fault)
+HttpExchange *http_exchange_new(HttpConnection *connection, const char *head, size_t size,
+                                HttpFault *ret_fault)
 {
     HttpServer *server = connection->server;
     HttpExchange *exchange = memory_new(sizeof(HttpExchange) + size + 1);
@@ -177,7 +180,8 @@ int http_exchange_append_body(HttpExchange *exchange, const void *data, size_t s
         return -E2BIG;
     if (size > server->limits.body_memory - MIN(server->body_memory, server->limits.body_memory))
         return -ENOMEM;
-    /* A body of known length gets its memory at once when it is small, else as it comes: a claim costs nothing. */
+    /* A body of known length gets its memory at once when it is small, else as it comes: a claim costs
+     * nothing. */
     if (!exchange->body.limit) {
         exchange->body.limit = (size_t)exchange->body_limit + 64;
         if (exchange->head.content_length <= 64 * 1024)
@@ -242,7 +246,8 @@ const char *http_exchange_query(HttpExchange *exchange, const char *name, unsign
     return NULL;
 }
 
-bool http_exchange_query_at(HttpExchange *exchange, unsigned index, const char **ret_name, const char **ret_value)
+bool http_exchange_query_at(HttpExchange *exchange, unsigned index, const char **ret_name,
+                            const char **ret_value)
 {
     if (!exchange->is_query_parsed)
         parse_query(exchange);
@@ -272,8 +277,8 @@ void http_exchange_set_deadline(HttpExchange *exchange, Usec from_now)
 
 void http_exchange_set_header(HttpExchange *exchange, const char *name, const char *value)
 {
-    bool is_bad = string_is_empty(name) || string_has_control(name, strlen(name), NULL) || strpbrk(name, ": ") ||
-                  string_has_control(value, strlen(value), "\t");
+    bool is_bad = string_is_empty(name) || string_has_control(name, strlen(name), NULL) ||
+                  strpbrk(name, ": ") || string_has_control(value, strlen(value), "\t");
 
     for (size_t i = 0; i < ELEMENTSOF(framing_headers) && !is_bad; i++)
         is_bad = strcasecmp(name, framing_headers[i]) == 0;
@@ -307,7 +312,8 @@ static void append_number(Buffer *buffer, uint64_t number)
     (void)!buffer_append(buffer, digits + start, sizeof(digits) - start);
 }
 
-/* Everything up to the fields that depend on the body. Written by hand, not by format: this is done for every request. */
+/* Everything up to the fields that depend on the body. Written by hand, not by format: this is done for every
+ * request. */
 static void begin_answer(HttpConnection *connection, int status, const char *request_id, unsigned replaced)
 {
     HttpServer *server = connection->server;
@@ -375,18 +381,19 @@ void http_answer_fault(HttpConnection *connection, int status, const char *text,
             description = error_describe(codes[i].code);
     }
     /* All of it is our own text: nothing needs escaping. */
-    (void)string_print(body, sizeof(body),
-                       "{\"message\":\"%s\",\"error_code\":\"%s\",\"type\":\"urn:bastide:error:%s\",\"title\":\"%s\","
-                       "\"status\":%d,\"detail\":\"%s\",\"instance\":\"%s\",\"server_traceback\":null}",
-                       text, description->conductor_name, description->name, reason_of(status), status, text,
-                       request_id);
+    (void)string_print(
+        body, sizeof(body),
+        "{\"message\":\"%s\",\"error_code\":\"%s\",\"type\":\"urn:bastide:error:%s\",\"title\":\"%s\","
+        "\"status\":%d,\"detail\":\"%s\",\"instance\":\"%s\",\"server_traceback\":null}",
+        text, description->conductor_name, description->name, reason_of(status), status, text, request_id);
     connection->is_keep_alive = false;
     begin_answer(connection, status, request_id, 0);
     append_content(connection, "application/problem+json", strlen(body), true);
     append_text(&server->answer, body);
 }
 
-void http_answer_redirect(HttpConnection *connection, const char *head_bytes, const HttpHead *head, uint16_t port)
+void http_answer_redirect(HttpConnection *connection, const char *head_bytes, const HttpHead *head,
+                          uint16_t port)
 {
     HttpServer *server = connection->server;
     const char *host = head_bytes + head->host.offset;
@@ -411,7 +418,8 @@ void http_answer_redirect(HttpConnection *connection, const char *head_bytes, co
     append_content(connection, NULL, 0, true);
 }
 
-void http_exchange_reply(HttpExchange *exchange, int status, const char *content_type, const void *body, size_t size)
+void http_exchange_reply(HttpExchange *exchange, int status, const char *content_type, const void *body,
+                         size_t size)
 {
     HttpConnection *connection = exchange->connection;
     bool has_no_body = status == 204 || status == 304;
@@ -446,7 +454,8 @@ void http_exchange_reply(HttpExchange *exchange, int status, const char *content
     http_exchange_free(exchange, server);
 }
 
-void http_exchange_post(HttpExchange *exchange, int status, const char *content_type, const void *body, size_t size)
+void http_exchange_post(HttpExchange *exchange, int status, const char *content_type, const void *body,
+                        size_t size)
 {
     exchange->answer_status = status;
     (void)string_copy(exchange->answer_type, sizeof(exchange->answer_type), content_type ? content_type : "");
@@ -472,8 +481,9 @@ void http_exchange_deliver(HttpExchange *exchange, HttpServer *server)
         exchange->resume(exchange, exchange->resume_userdata);
         return;
     }
-    http_exchange_reply(exchange, exchange->answer_status, *exchange->answer_type ? exchange->answer_type : NULL,
-                        exchange->answer.data, exchange->answer.size);
+    http_exchange_reply(exchange, exchange->answer_status,
+                        *exchange->answer_type ? exchange->answer_type : NULL, exchange->answer.data,
+                        exchange->answer.size);
 }
 
 HttpStream *http_exchange_start_stream(HttpExchange *exchange, HttpStreamClosed closed, void *userdata)

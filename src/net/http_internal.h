@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* How the parts of the HTTP server see each other; private to net (and its tests). All on the loop's thread unless said.
+/* How the parts of the HTTP server see each other; private to net (and its tests). All on the loop's thread
+ * unless said.
  *
- * Theory of operation. The server has an epoll of its own below sd-event (dispatching through sd-event costs more with every
- * ready descriptor) and drains it in batches. Every connection is in one state; a state has a class of deadline, and as
- * all members of a class have the same period, each class is a FIFO list: the oldest stands in front and one tick
- * looks at the fronts only. Deadlines that depend on progress are looked at again every second (DEADLINE_RECHECK).
+ * Theory of operation. The server has an epoll of its own below sd-event (dispatching through sd-event costs
+ * more with every ready descriptor) and drains it in batches. Every connection is in one state; a state has a
+ * class of deadline, and as all members of a class have the same period, each class is a FIFO list: the
+ * oldest stands in front and one tick looks at the fronts only. Deadlines that depend on progress are looked
+ * at again every second (DEADLINE_RECHECK).
  *
- * A connection reads only in the states that want bytes. Bytes go from the server's one scratch buffer straight into the
- * parser; only an incomplete rest is kept with the connection, so an idle connection owns no buffer. An exchange is made
- * when a head is whole and holds everything the handler sees; when the client goes away, the exchange is abandoned:
- * it lives on with its holder, and the answer goes nowhere.
+ * A connection reads only in the states that want bytes. Bytes go from the server's one scratch buffer
+ * straight into the parser; only an incomplete rest is kept with the connection, so an idle connection owns
+ * no buffer. An exchange is made when a head is whole and holds everything the handler sees; when the client
+ * goes away, the exchange is abandoned: it lives on with its holder, and the answer goes nowhere.
  *
- * Nothing is freed while events may point at it: closed connections wait in a list for the end of the dispatch. What has
- * to happen later on the loop (flushing streams, going on with buffered bytes) is queued as work, for which a
- * deferred source of sd-event is switched on. */
+ * Nothing is freed while events may point at it: closed connections wait in a list for the end of the
+ * dispatch. What has to happen later on the loop (flushing streams, going on with buffered bytes) is queued
+ * as work, for which a deferred source of sd-event is switched on. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -39,7 +41,8 @@ typedef enum ConnectionState {
     CONNECTION_HANDLER, /* the handler, or who it handed the exchange to, owes an answer */
     CONNECTION_ANSWER,  /* the rest of an answer waits for the socket */
     CONNECTION_STREAM,
-    CONNECTION_LINGER,  /* all is said; what the client still sends is dropped, so that no reset eats the answer */
+    CONNECTION_LINGER, /* all is said; what the client still sends is dropped, so that no reset eats the
+                          answer */
     CONNECTION_CLOSED,
     _CONNECTION_STATE_MAX,
 } ConnectionState;
@@ -71,10 +74,10 @@ struct HttpConnection {
     int descriptor;
     uint32_t interest; /* epoll events asked for */
     bool is_redirect;
-    uint16_t https_port; /* where redirects go */
-    bool is_keep_alive; /* of the answer being made */
-    bool is_processing; /* inside connection_process(): do not enter it again */
-    bool is_failed;     /* the TLS session is broken: no more calls into it */
+    uint16_t https_port;  /* where redirects go */
+    bool is_keep_alive;   /* of the answer being made */
+    bool is_processing;   /* inside connection_process(): do not enter it again */
+    bool is_failed;       /* the TLS session is broken: no more calls into it */
     bool is_write_wanted; /* TLS must write before it can go on */
     bool is_queued;
     HttpServer *server;
@@ -82,13 +85,13 @@ struct HttpConnection {
     HttpPeer *peer;
     HttpExchange *exchange; /* being read or handled */
     HttpStream *stream;
-    Buffer input;      /* what the parser could not use yet */
-    size_t scanned;    /* of input, by http_head_find() */
-    Buffer output;     /* what the socket did not take yet */
-    size_t written;    /* of output */
-    size_t moved;      /* bytes read or written in this state, for the minimum rates */
-    Usec entered;      /* when the state began */
-    Usec progressed;   /* last byte moved */
+    Buffer input;    /* what the parser could not use yet */
+    size_t scanned;  /* of input, by http_head_find() */
+    Buffer output;   /* what the socket did not take yet */
+    size_t written;  /* of output */
+    size_t moved;    /* bytes read or written in this state, for the minimum rates */
+    Usec entered;    /* when the state began */
+    Usec progressed; /* last byte moved */
     Usec check_at;
     DeadlineClass deadline;
     AddressKey address;
@@ -116,8 +119,8 @@ struct HttpExchange {
     ssize_t body_limit;
     size_t body_counted; /* of the server's body_memory */
     HttpChunked chunked;
-    Buffer headers;              /* of the answer, as on the wire */
-    unsigned replaced_headers;   /* bit per default header */
+    Buffer headers;            /* of the answer, as on the wire */
+    unsigned replaced_headers; /* bit per default header */
     bool is_query_parsed;
     unsigned query_count;
     struct HttpQueryPair *query;
@@ -201,10 +204,10 @@ struct HttpServer {
 };
 
 /* http_server.c */
-/* Takes the descriptor. A session of the generation, or plain when NULL (redirects, which have an https_port, and the fuzz
- * target's pipe). NULL when over a limit; the descriptor is closed then. */
-HttpConnection *http_server_adopt(HttpServer *server, int descriptor, TlsGeneration *generation, uint16_t https_port,
-                                  const struct sockaddr_storage *address);
+/* Takes the descriptor. A session of the generation, or plain when NULL (redirects, which have an https_port,
+ * and the fuzz target's pipe). NULL when over a limit; the descriptor is closed then. */
+HttpConnection *http_server_adopt(HttpServer *server, int descriptor, TlsGeneration *generation,
+                                  uint16_t https_port, const struct sockaddr_storage *address);
 void http_server_queue_work(HttpServer *server, HttpConnection *connection);
 void http_server_set_deadline(HttpServer *server, HttpConnection *connection, DeadlineClass class);
 /* Takes the connection out of all lists but the closed one. */
@@ -241,7 +244,8 @@ static inline size_t http_connection_backlog(const HttpConnection *connection)
 
 /* http_exchange.c */
 /* From the head's bytes; *ret_fault says why not (NULL is returned then). */
-HttpExchange *http_exchange_new(HttpConnection *connection, const char *head, size_t size, HttpFault *ret_fault);
+HttpExchange *http_exchange_new(HttpConnection *connection, const char *head, size_t size,
+                                HttpFault *ret_fault);
 /* server NULL: it is gone. */
 void http_exchange_free(HttpExchange *exchange, HttpServer *server);
 void http_exchange_abandon(HttpExchange *exchange);
@@ -249,9 +253,11 @@ void http_exchange_abandon(HttpExchange *exchange);
 int http_exchange_append_body(HttpExchange *exchange, const void *data, size_t size);
 /* The exchange was answered from another thread. */
 void http_exchange_deliver(HttpExchange *exchange, HttpServer *server);
-/* Writes the answer to a request that never became an exchange, or whose time is over, into server->answer. */
+/* Writes the answer to a request that never became an exchange, or whose time is over, into server->answer.
+ */
 void http_answer_fault(HttpConnection *connection, int status, const char *text, const char *request_id);
-void http_answer_redirect(HttpConnection *connection, const char *head_bytes, const HttpHead *head, uint16_t port);
+void http_answer_redirect(HttpConnection *connection, const char *head_bytes, const HttpHead *head,
+                          uint16_t port);
 
 /* http_stream.c */
 void http_stream_tick(HttpStream *stream, Usec now);

@@ -12,8 +12,8 @@
 #include "net/http_internal.h"
 #include "net/tls.h"
 
-/* Listeners, the nested epoll, deadlines, the queue of answers from other threads, and drain. http_internal.h has the theory of
- * operation. */
+/* Listeners, the nested epoll, deadlines, the queue of answers from other threads, and drain. http_internal.h
+ * has the theory of operation. */
 
 enum {
     EVENTS_PER_BATCH = 256,
@@ -246,8 +246,8 @@ static void pooled_bytes(Random *random, void *destination, size_t size)
     pool->used += size;
 }
 
-HttpConnection *http_server_adopt(HttpServer *server, int descriptor, TlsGeneration *generation, uint16_t https_port,
-                                  const struct sockaddr_storage *address)
+HttpConnection *http_server_adopt(HttpServer *server, int descriptor, TlsGeneration *generation,
+                                  uint16_t https_port, const struct sockaddr_storage *address)
 {
     AddressKey key;
     char text[INET6_ADDRSTRLEN];
@@ -316,8 +316,8 @@ static void accept_some(HttpListener *listener)
     for (unsigned i = 0; i < ACCEPTS_PER_EVENT && listener->descriptor >= 0; i++) {
         struct sockaddr_storage address = {0};
         socklen_t length = sizeof(address);
-        int descriptor = accept4(listener->descriptor, (struct sockaddr *)&address, &length,
-                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int descriptor =
+            accept4(listener->descriptor, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (descriptor < 0) {
             /* Out of descriptors or memory: the next tick tries again, instead of a loop that spins. */
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -384,7 +384,7 @@ static void expire(HttpServer *server)
 {
     Usec now = clock_monotonic(server->clock);
 
-    for (DeadlineClass class = 0; class < _DEADLINE_MAX; class++) {
+    for (DeadlineClass class = 0; class < _DEADLINE_MAX; class ++) {
         DeadlineList *list = &server->deadlines[class];
         while (list->first && list->first->check_at <= now) {
             HttpConnection *connection = list->first;
@@ -430,7 +430,8 @@ static int add_sources(HttpServer *server)
     if (r >= 0)
         r = sd_event_source_set_enabled(server->work_source, SD_EVENT_OFF);
     if (r >= 0)
-        r = sd_event_add_time_relative(server->event, &server->tick_source, CLOCK_MONOTONIC, 0, 1, on_tick, server);
+        r = sd_event_add_time_relative(server->event, &server->tick_source, CLOCK_MONOTONIC, 0, 1, on_tick,
+                                       server);
     if (r >= 0)
         r = sd_event_source_set_enabled(server->tick_source, SD_EVENT_OFF);
     return r;
@@ -485,7 +486,8 @@ int http_server_new(sd_event *event, const Clock *clock, const HttpServerHandler
     return 0;
 }
 
-static int make_address(const char *address, uint16_t port, struct sockaddr_storage *ret_address, socklen_t *ret_length)
+static int make_address(const char *address, uint16_t port, struct sockaddr_storage *ret_address,
+                        socklen_t *ret_length)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
@@ -530,7 +532,8 @@ static int open_listener(const char *address, uint16_t port, int *ret_descriptor
         return -errno;
     /* DEFER_ACCEPT would only hide the clients that say nothing from our limits. */
     if (setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-        bind(descriptor, (struct sockaddr *)&socket_address, length) < 0 || listen(descriptor, LISTEN_BACKLOG) < 0) {
+        bind(descriptor, (struct sockaddr *)&socket_address, length) < 0 ||
+        listen(descriptor, LISTEN_BACKLOG) < 0) {
         r = -errno;
         (void)close(descriptor);
         return r;

@@ -5,9 +5,10 @@
 #include "base/string.h"
 #include "net/http_internal.h"
 
-/* Server-sent events. The queue of a stream is its connection's output; sending only appends, the writing is done by the server's
- * next dispatch, so that a burst of events becomes few TLS records and nothing is freed below a sender's feet. A stream
- * that ends for our reasons gets a `retry:` line, so the client comes back with Last-Event-ID. */
+/* Server-sent events. The queue of a stream is its connection's output; sending only appends, the writing is
+ * done by the server's next dispatch, so that a burst of events becomes few TLS records and nothing is freed
+ * below a sender's feet. A stream that ends for our reasons gets a `retry:` line, so the client comes back
+ * with Last-Event-ID. */
 
 enum { RETRY_DROPPED = 5, RETRY_DRAINED = 2 };
 static const Usec heartbeat_interval = 20 * USEC_PER_SEC, stall_limit = 30 * USEC_PER_SEC;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "net/tls.h"
+
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -10,11 +12,11 @@
 #include "base/file.h"
 #include "base/secret.h"
 #include "base/string.h"
-#include "net/tls.h"
 
-/* A generation is an SSL_CTX with everything loaded and checked. Sessions hold their own reference to the SSL_CTX, so a reload is:
- * make the next generation, put it into the listener, drop the old one. Sessions are never resumed: tickets and the
- * session cache are off, so a certificate that is refused today has no yesterday to return to. */
+/* A generation is an SSL_CTX with everything loaded and checked. Sessions hold their own reference to the
+ * SSL_CTX, so a reload is: make the next generation, put it into the listener, drop the old one. Sessions are
+ * never resumed: tickets and the session cache are off, so a certificate that is refused today has no
+ * yesterday to return to. */
 
 struct TlsGeneration {
     atomic_uint references;
@@ -26,7 +28,8 @@ enum { PEM_LIMIT = 256 * 1024, CHAIN_MAX = 8, VERIFY_DEPTH = 4 };
 static const char tls12_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
                                     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
                                     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-static const char tls13_ciphers[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+static const char tls13_ciphers[] =
+    "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 static char groups[] = /* not const: OpenSSL's macro casts it away */ "X25519:P-256:P-384";
 
 static BIO_METHOD *socket_method;
@@ -132,7 +135,8 @@ static int load_chain(SSL_CTX *context, const char *path, Error *error)
     if (!bio)
         return crypto_error(error, "cannot read the certificate", path);
     for (unsigned count = 0; count < CHAIN_MAX; count++) {
-        _cleanup_(certificate_free_pointer) X509 *certificate = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+        _cleanup_(certificate_free_pointer) X509 *certificate =
+            PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
         if (!certificate) {
             if (count == 0)
                 return crypto_error(error, "no certificate in", path);
@@ -140,7 +144,7 @@ static int load_chain(SSL_CTX *context, const char *path, Error *error)
             return 0;
         }
         long is_good = count == 0 ? SSL_CTX_use_certificate(context, certificate)
-                                 : SSL_CTX_add1_chain_cert(context, certificate);
+                                  : SSL_CTX_add1_chain_cert(context, certificate);
         if (is_good != 1)
             return crypto_error(error, "unusable certificate in", path);
     }
@@ -156,7 +160,8 @@ static int load_key(SSL_CTX *context, const char *path, Error *error)
         return error_set_errno(error, ERROR_IO, -r, "cannot read the private key %s", path);
 
     _cleanup_(bio_free_pointer) BIO *bio = BIO_new_mem_buf(pem, (int)size);
-    _cleanup_(key_free_pointer) EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    _cleanup_(key_free_pointer) EVP_PKEY *key =
+        bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
     memory_wipe(pem, size);
     free(pem);
     if (!key)
@@ -170,7 +175,8 @@ static int load_client_ca(SSL_CTX *context, const TlsServerSettings *settings, E
 {
     if (!settings->client_ca_file) {
         if (settings->is_client_certificate_required)
-            return error_set(error, ERROR_INSECURE, "client certificates are required but no CA for them is given");
+            return error_set(error, ERROR_INSECURE,
+                             "client certificates are required but no CA for them is given");
         return 0;
     }
     STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(settings->client_ca_file);
@@ -195,8 +201,8 @@ static int set_policy(SSL_CTX *context, Error *error)
 {
     if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_cipher_list(context, tls12_ciphers) != 1 ||
-        SSL_CTX_set_ciphersuites(context, tls13_ciphers) != 1 || SSL_CTX_set1_groups_list(context, groups) != 1 ||
-        SSL_CTX_set_num_tickets(context, 0) != 1)
+        SSL_CTX_set_ciphersuites(context, tls13_ciphers) != 1 ||
+        SSL_CTX_set1_groups_list(context, groups) != 1 || SSL_CTX_set_num_tickets(context, 0) != 1)
         return crypto_error(error, "cannot set the TLS policy:", "OpenSSL");
     (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
                                            SSL_OP_CIPHER_SERVER_PREFERENCE);
