@@ -64,3 +64,18 @@ ORDER BY time DESC, sequence DESC LIMIT :maximum!int OFFSET :offset!int;
 
 -- audit_count: one
 SELECT sequence FROM audit_heads WHERE shard = :shard;
+
+-- tasks_to_cancel: many
+-- across tenants: a provisioner works for all of them
+SELECT t.execution_id, t.number FROM tasks t JOIN executions e ON e.id = t.execution_id
+WHERE t.state = 'leased' AND t.provisioner_id = :provisioner_id AND e.status = 'cancelling';
+
+-- task_is_leased_by: one
+-- across tenants: the provisioner is checked against the lease itself
+SELECT tenant, cluster_id, node_id, service, details, action FROM tasks
+WHERE execution_id = :execution_id AND number = :number AND state = 'leased' AND attempt = :attempt
+    AND provisioner_id = :provisioner_id AND epoch = :epoch;
+
+-- provisioner_has_cluster: one
+-- across tenants: a certificate for a cluster's nodes goes only to a provisioner that holds a task of that cluster
+SELECT COUNT(*) AS total!int FROM tasks WHERE cluster_id = :cluster_id AND state = 'leased' AND provisioner_id = :provisioner_id AND epoch = :epoch;

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a call: found in the table, authenticated, authorised, run, audited, answered. */
+
+#include <errno.h>
+
+#include "api/api_internal.h"
+#include "base/log.h"
+#include "base/string.h"
+
+static const char JSON_TYPE[] = "application/json";
+static const char PROBLEM_TYPE[] = "application/problem+json";
+
+ApiCall *api_call_new(Api *api, HttpExchange *exchange)
+{
+    ApiCall *call = NEW(ApiCall);
+    call->api = api;
+    call->exchange = exchange;
+    call->request = http_exchange_request(exchange);
+    call->arena = http_exchange_arena(exchange);
+    call->content_type = JSON_TYPE;
+    return call;
+}
+
+void api_call_release(ApiCall *call)
+{
+    json_decref(call->body);
+    engine_effects_done(&call->effects);
+    buffer_wipe(&call->answer);
+    free(call);
+}
+
+static void set_error_answer(ApiCall *call)
+{
+    buffer_clear(&call->answer);
+    reply_error(&call->answer, &call->error, call->request->request_id);
+    call->status = error_describe(call->error.code)->http_status;
+    call->content_type = PROBLEM_TYPE;
+    if (call->status == 401)
+        http_exchange_set_header(call->exchange, "WWW-Authenticate", "Basic realm=\"Bastide\", charset=\"UTF-8\"");
+    if (call->status == 503 || call->status == 429)
+        http_exchange_set_header(call->exchange, "Retry-After", "1");
+    if (call->status >= 500)
+        log_error_record(LOG_LEVEL_ERROR, call->request->path, &call->error);
+}
+
+void api_call_finish(ApiCall *call, int result)
+{
+    log_set_request(call->request->request_id);
+    if (result < 0) {
+        if (!error_is_set(&call->error))
+            (void)error_set_errno(&call->error, ERROR_INTERNAL, -result, "The request failed");
+        set_error_answer(call);
+    }
+    log_set_request(NULL);
+    HttpExchange *exchange = call->exchange;
+    int status = call->status;
+    const char *type = call->content_type;
+    http_exchange_post(exchange, status, type, call->answer.data, call->answer.size);
+    api_call_release(call);
+}
+
+static int write_audit(ApiCall *call, Error *error)
+{
+    if (!call->route->action)
+        return 0;
+    return audit_trail_append(call->transaction,
+                              &(AuditRecord){.actor = call->principal.username ?: "nobody",
+                                             .tenant = call->tenant,
+                                             .source = call->request->remote_address,
+                                             .request_id = call->request->request_id,
+                                             .action = call->route->action,
+                                             .object = call->audit_object ?: call->request->path,
+                                             .details = call->audit_details},
+                              error);
+}
+
+static int parse_body(ApiCall *call, Error *error)
+{
+    if (call->route->body != JSON_BODY || call->request->body_size == 0)
+        return 0;
+    const char *type = http_exchange_header(call->exchange, "Content-Type");
+    if (!type || !string_starts_with(type, JSON_TYPE))
+        return error_set(error, ERROR_UNSUPPORTED_MEDIA, "The body must be sent as application/json.");
+    int r = json_parse(call->request->body, call->request->body_size, call->request->body_size, &call->body, error);
+    if (r < 0)
+        return r;
+    if (!json_is_object(call->body))
+        return error_set(error, ERROR_BAD_REQUEST, "The body must be a JSON object.");
+    return 0;
+}
+
+/* A denial is recorded in a job of its own: the one it happened in may only read, or is rolled back. */
+static int record_denial(StoreTransaction *transaction, void *context, Error *error)
+{
+    const ApiCall *call = context;
+    return audit_trail_append(transaction,
+                              &(AuditRecord){.actor = call->principal.username ?: "nobody",
+                                             .tenant = call->tenant,
+                                             .source = call->request->remote_address,
+                                             .request_id = call->request->request_id,
+                                             .action = permission_describe(call->route->permission)->name,
+                                             .object = call->request->path,
+                                             .outcome = "denied"},
+                              error);
+}
+
+static void denial_recorded(int result, const Error *error, void *context)
+{
+    if (result < 0)
+        log_error_record(LOG_LEVEL_ERROR, "recording a denial", error);
+    api_call_finish(context, -EACCES);
+}
+
+/* Ends a call whose job failed; denials of known people are recorded first. */
+static void call_failed(ApiCall *call, int result)
+{
+    Error error = ERROR_INIT;
+    bool is_denial = call->error.code == ERROR_FORBIDDEN && call->principal.username;
+    if (is_denial &&
+        store_submit(call->api->settings.store, STORE_WRITE, record_denial, denial_recorded, call, &error) >= 0)
+        return;
+    api_call_finish(call, result);
+}
+
+/* Authentication by token, authorisation and handler in one job. */
+typedef struct TokenCall {
+    ApiCall *call;
+    uint8_t hash[32];
+    bool has_credentials;
+    bool is_bad;
+} TokenCall;
+
+static int admit(TokenCall *token_call, Error *error)
+{
+    ApiCall *call = token_call->call;
+    if (call->principal.username == NULL && token_call->has_credentials) {
+        int r = authenticate_token(call, token_call->hash, error);
+        if (r < 0)
+            return r;
+    }
+    return authorise(call, error);
+}
+
+static int run_in_job(StoreTransaction *transaction, void *context, Error *error)
+{
+    TokenCall *token_call = context;
+    ApiCall *call = token_call->call;
+    engine_effects_reset(&call->effects);
+    buffer_clear(&call->answer);
+    call->status = call->route->success_status;
+    call->transaction = transaction;
+    call->content_type = JSON_TYPE;
+    int r = admit(token_call, error);
+    if (r >= 0 && !call->body)
+        r = parse_body(call, error);
+    if (r >= 0 && (call->route->mode == ROUTE_READ || call->route->mode == ROUTE_WRITE))
+        r = call->route->handler(call, error);
+    if (r >= 0 && call->route->mode == ROUTE_WRITE)
+        r = write_audit(call, error);
+    call->transaction = NULL;
+    return r;
+}
+
+static void job_done(int result, const Error *error, void *context)
+{
+    TokenCall *token_call = context;
+    ApiCall *call = token_call->call;
+    free(token_call);
+    if (result < 0) {
+        call->error = *error;
+        call_failed(call, result);
+        return;
+    }
+    engine_apply(call->api->engine, &call->effects);
+    api_call_finish(call, 0);
+}
+
+static void begin_stream(Api *api, void *context)
+{
+    (void)api;
+    streams_begin(context);
+}
+
+static void pool_work(Api *api, void *context)
+{
+    TokenCall *token_call = context;
+    ApiCall *call = token_call->call;
+    free(token_call);
+    (void)api;
+    log_set_request(call->request->request_id);
+    int r = call->route->handler(call, &call->error);
+    api_call_finish(call, r);
+}
+
+static void admitted(int result, const Error *error, void *context)
+{
+    TokenCall *token_call = context;
+    ApiCall *call = token_call->call;
+    if (result < 0) {
+        free(token_call);
+        call->error = *error;
+        call_failed(call, result);
+        return;
+    }
+    if (call->route->mode == ROUTE_STREAM) {
+        free(token_call);
+        loop_post(call->api, begin_stream, call);
+        return;
+    }
+    if (pool_submit(call->api, pool_work, token_call) < 0) {
+        free(token_call);
+        (void)error_set(&call->error, ERROR_BUSY, "Too many requests are waiting; try again in a moment.");
+        api_call_finish(call, -EAGAIN);
+    }
+}
+
+static void submit(TokenCall *token_call)
+{
+    ApiCall *call = token_call->call;
+    bool is_direct = call->route->mode == ROUTE_READ || call->route->mode == ROUTE_WRITE;
+    StoreAccess access = call->route->mode == ROUTE_WRITE ? STORE_WRITE : STORE_READ;
+    int r = store_submit(call->api->settings.store, access, run_in_job, is_direct ? job_done : admitted, token_call, &call->error);
+    if (r < 0) {
+        free(token_call);
+        api_call_finish(call, r);
+    }
+}
+
+/* The quick way for reads on the embedded database: no other thread is asked. */
+static bool try_inline(TokenCall *token_call)
+{
+    ApiCall *call = token_call->call;
+    if (call->route->mode != ROUTE_READ)
+        return false;
+    Error error = ERROR_INIT;
+    int r = store_read(call->api->settings.store, run_in_job, token_call, &error);
+    if (r == -EOPNOTSUPP && !error_is_set(&error))
+        return false;
+    job_done(r, &error, token_call);
+    return true;
+}
+
+static void password_work(Api *api, void *context)
+{
+    (void)api;
+    TokenCall *token_call = context;
+    ApiCall *call = token_call->call;
+    Credentials credentials;
+    credentials_read(call->exchange, &credentials);
+    int r = authenticate_password(call, &credentials, &call->error);
+    credentials_done(&credentials);
+    if (r < 0) {
+        free(token_call);
+        api_call_finish(call, r);
+        return;
+    }
+    submit(token_call);
+}
+
+static void refuse(ApiCall *call, ErrorCode code, const char *text)
+{
+    (void)error_set(&call->error, code, "%s", text);
+    api_call_finish(call, -EINVAL);
+}
+
+void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tables, const char *base)
+{
+    ApiCall *call = api_call_new(api, exchange);
+    Credentials credentials;
+    credentials_read(exchange, &credentials);
+    const char *path = call->request->path;
+    int r = string_starts_with(path, base)
+                ? route_find(tables, call->request->method, path + strlen(base), call->arena, &call->route, call->parameters)
+                : -ENOENT;
+    if (r < 0) {
+        /* Who is not signed in learns nothing about what exists. */
+        CredentialKind kind = credentials.kind;
+        credentials_done(&credentials);
+        if (kind == CREDENTIALS_NONE || kind == CREDENTIALS_BAD)
+            refuse(call, ERROR_UNAUTHENTICATED, "Unauthorized User");
+        else if (r == -EOPNOTSUPP)
+            refuse(call, ERROR_METHOD_NOT_ALLOWED, "This resource does not know the method.");
+        else
+            refuse(call, ERROR_NOT_FOUND, "There is no such resource.");
+        return;
+    }
+    TokenCall *token_call = NEW(TokenCall);
+    token_call->call = call;
+    token_call->has_credentials = credentials.kind == CREDENTIALS_TOKEN;
+    memcpy(token_call->hash, credentials.token_hash, sizeof(token_call->hash));
+    CredentialKind kind = credentials.kind;
+    credentials_done(&credentials);
+
+    if (kind == CREDENTIALS_BAD || (kind == CREDENTIALS_NONE && call->route->permission != PERMISSION_OPEN)) {
+        free(token_call);
+        refuse(call, ERROR_UNAUTHENTICATED, "Unauthorized User");
+        return;
+    }
+    if (kind == CREDENTIALS_PASSWORD && call->route->permission != PERMISSION_OPEN) {
+        if (pool_submit(api, password_work, token_call) < 0) {
+            free(token_call);
+            refuse(call, ERROR_BUSY, "Too many sign-ins at once; try again in a moment.");
+        }
+        return;
+    }
+    if (!try_inline(token_call))
+        submit(token_call);
+}
+
+/* Jobs of handlers on pool threads ------------------------------------------------------------------------------------------ */
+
+typedef struct PoolJob {
+    ApiCall *call;
+    ApiJob job;
+    void *context;
+    StoreAccess access;
+} PoolJob;
+
+static int run_pool_job(StoreTransaction *transaction, void *context, Error *error)
+{
+    PoolJob *pool_job = context;
+    ApiCall *call = pool_job->call;
+    engine_effects_reset(&call->effects);
+    call->transaction = transaction;
+    int r = pool_job->job(call, pool_job->context, error);
+    if (r >= 0 && pool_job->access == STORE_WRITE)
+        r = write_audit(call, error);
+    call->transaction = NULL;
+    return r;
+}
+
+int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, Error *error)
+{
+    PoolJob pool_job = {.call = call, .job = job, .context = context, .access = access};
+    int r = store_run(call->api->settings.store, access, run_pool_job, &pool_job, error);
+    if (r >= 0)
+        engine_apply(call->api->engine, &call->effects);
+    return r;
+}

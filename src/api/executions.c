@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Executions and their operations (tasks). */
+
+#include <inttypes.h>
+
+#include "api/api_internal.h"
+#include "base/string.h"
+
+static void write_execution(Writer *writer, const ExecutionListRow *row)
+{
+    writer_begin_object(writer, NULL);
+    writer_string(writer, "id", row->id);
+    writer_string(writer, "cluster_id", row->cluster_id);
+    writer_string(writer, "workflow_id", row->workflow);
+    writer_string(writer, "status", row->status);
+    writer_string(writer, "error", *row->error ? row->error : NULL);
+    writer_string(writer, "created_by", row->created_by);
+    writer_time(writer, "created_at", row->created_at);
+    writer_time(writer, "started_at", row->started_at);
+    writer_time(writer, "ended_at", row->finished_at);
+    writer_integer(writer, "total_operations", row->tasks_total);
+    writer_integer(writer, "finished_operations", row->tasks_finished);
+    writer_integer(writer, "running_operations", row->tasks_leased);
+    writer_integer(writer, "failed_operations", row->tasks_failed);
+    writer_integer(writer, "undecided_operations", row->tasks_undecided);
+    writer_end_object(writer);
+}
+
+static int list_executions(ApiCall *call, Error *error)
+{
+    Page page;
+    ExecutionListRow *rows;
+    ExecutionCountRow total;
+    size_t count;
+    const char *cluster = query_or_empty(call, "cluster_id");
+    int r = page_read(call, &page, error);
+    if (r >= 0)
+        r = statement_execution_list(
+            call->transaction,
+            &(ExecutionListParameters){
+                .tenant = call->tenant, .cluster_id = cluster, .maximum = page.size, .offset = page.offset},
+            &rows, &count, error);
+    if (r >= 0)
+        r = statement_execution_count(call->transaction,
+                                      &(ExecutionCountParameters){.tenant = call->tenant, .cluster_id = cluster}, &total, error);
+    if (r < 0)
+        return r;
+    Writer writer = list_begin(call);
+    for (size_t i = 0; i < count; i++)
+        write_execution(&writer, &rows[i]);
+    list_end(call, &writer, &page, total.total);
+    return writer.status;
+}
+
+static int find_execution(ApiCall *call, const char *id, ExecutionGetRow *row, Error *error)
+{
+    int r = statement_execution_get(call->transaction, &(ExecutionGetParameters){.tenant = call->tenant, .id = id}, row, error);
+    return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no execution '%s'.", id);
+}
+
+static int answer_execution(ApiCall *call, const char *id, Error *error)
+{
+    ExecutionGetRow row;
+    int r = find_execution(call, id, &row, error);
+    if (r < 0)
+        return r;
+    Writer writer = writer_new(&call->answer);
+    write_execution(&writer, &(ExecutionListRow){
+                                 .id = row.id,
+                                 .cluster_id = row.cluster_id,
+                                 .workflow = row.workflow,
+                                 .status = row.status,
+                                 .error = row.error,
+                                 .created_by = row.created_by,
+                                 .created_at = row.created_at,
+                                 .started_at = row.started_at,
+                                 .finished_at = row.finished_at,
+                                 .tasks_total = row.tasks_total,
+                                 .tasks_finished = row.tasks_finished,
+                                 .tasks_leased = row.tasks_leased,
+                                 .tasks_failed = row.tasks_failed,
+                                 .tasks_undecided = row.tasks_undecided,
+                             });
+    return writer.status;
+}
+
+static int get_execution(ApiCall *call, Error *error)
+{
+    return answer_execution(call, call->parameters[0], error);
+}
+
+typedef struct ActionBody {
+    const char *action;
+} ActionBody;
+
+static const JsonField action_fields[] = {
+    {"action", JSON_FIELD_STRING, offsetof(ActionBody, action), JSON_FIELD_REQUIRED, 1, 32, "cancel or force-cancel"},
+    {0},
+};
+
+static int post_execution(ApiCall *call, Error *error)
+{
+    ActionBody body = {0};
+    int r = body_dispatch(call, action_fields, &body, error);
+    if (r < 0)
+        return r;
+    bool is_forced = string_equal(body.action, "force-cancel");
+    if (!is_forced && !string_equal(body.action, "cancel"))
+        return error_set_field(error, ERROR_BAD_FIELD, "action", "The actions are cancel and force-cancel.");
+    r = engine_cancel(call->api->engine, call->transaction, call->tenant, call->parameters[0], is_forced,
+                      call->principal.username, &call->effects, error);
+    if (r < 0)
+        return r;
+    call->audit_object = arena_format(call->arena, "execution:%s", call->parameters[0]);
+    return answer_execution(call, call->parameters[0], error);
+}
+
+static void write_operation(Writer *writer, const char *execution_id, const TaskListRow *row)
+{
+    char id[40];
+    (void)string_print(id, sizeof(id), "%s-%" PRId64, execution_id, row->number);
+    writer_begin_object(writer, NULL);
+    writer_string(writer, "id", id);
+    writer_integer(writer, "number", row->number);
+    writer_string(writer, "node_id", *row->node_id ? row->node_id : NULL);
+    writer_string(writer, "hostname", *row->hostname ? row->hostname : NULL);
+    writer_string(writer, "kind", row->kind);
+    writer_string(writer, "action", row->action);
+    writer_string(writer, "service", *row->service ? row->service : NULL);
+    writer_string(writer, "state", row->state);
+    writer_integer(writer, "waiting_for", row->waiting_for);
+    writer_integer(writer, "attempt", row->attempt);
+    writer_integer(writer, "failures", row->failures);
+    writer_string(writer, "provisioner_id", *row->provisioner_id ? row->provisioner_id : NULL);
+    writer_string(writer, "error_code", *row->error_code ? row->error_code : NULL);
+    writer_string(writer, "error", *row->error_message ? row->error_message : NULL);
+    writer_raw(writer, "result", row->result);
+    writer_time(writer, "ready_at", row->ready_at);
+    writer_time(writer, "started_at", row->started_at);
+    writer_time(writer, "ended_at", row->finished_at);
+    writer_end_object(writer);
+}
+
+static int list_operations(ApiCall *call, Error *error)
+{
+    Page page;
+    TaskListRow *rows;
+    TaskCountRow total;
+    ExecutionGetRow execution;
+    size_t count;
+    const char *id = query_or_empty(call, "execution_id"), *state = query_or_empty(call, "state");
+    if (!*id)
+        return error_set_field(error, ERROR_BAD_REQUEST, "execution_id", "Say of which execution: execution_id=ID.");
+    int r = page_read(call, &page, error);
+    if (r >= 0)
+        r = find_execution(call, id, &execution, error);
+    if (r >= 0)
+        r = statement_task_list(call->transaction,
+                                &(TaskListParameters){.tenant = call->tenant,
+                                                      .execution_id = id,
+                                                      .state = state,
+                                                      .maximum = page.size,
+                                                      .offset = page.offset},
+                                &rows, &count, error);
+    if (r >= 0)
+        r = statement_task_count(
+            call->transaction, &(TaskCountParameters){.tenant = call->tenant, .execution_id = id, .state = state}, &total, error);
+    if (r < 0)
+        return r;
+    Writer writer = list_begin(call);
+    for (size_t i = 0; i < count; i++)
+        write_operation(&writer, id, &rows[i]);
+    list_end(call, &writer, &page, total.total);
+    return writer.status;
+}
+
+typedef struct DecisionBody {
+    const char *decision;
+} DecisionBody;
+
+static const JsonField decision_fields[] = {
+    {"decision", JSON_FIELD_STRING, offsetof(DecisionBody, decision), JSON_FIELD_REQUIRED, 1, 16, "retry, done or fail"},
+    {0},
+};
+
+static int post_operation(ApiCall *call, Error *error)
+{
+    DecisionBody body = {0};
+    int r = body_dispatch(call, decision_fields, &body, error);
+    if (r < 0)
+        return r;
+    EngineDecision decision = engine_decision_from_string(body.decision);
+    if (decision < 0)
+        return error_set_field(error, ERROR_BAD_FIELD, "decision", "A decision is retry, done or fail.");
+    r = engine_decide(call->api->engine, call->transaction, call->tenant, call->parameters[0], decision,
+                      call->principal.username, &call->effects, error);
+    if (r < 0)
+        return r;
+    call->audit_object = arena_format(call->arena, "task:%s", call->parameters[0]);
+    Writer writer = writer_new(&call->answer);
+    writer_begin_object(&writer, NULL);
+    writer_string(&writer, "id", call->parameters[0]);
+    writer_string(&writer, "decision", body.decision);
+    writer_end_object(&writer);
+    return writer.status;
+}
+
+const ApiRoute routes_executions[] = {
+    ROUTE(GET, "/executions", EXECUTION_LIST, NEEDS_TENANT, READ, NO_BODY, list_executions, NULL, 200, "Executions, newest first"),
+    ROUTE(GET, "/executions/{id}", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution, NULL, 200, "An execution"),
+    ROUTE(POST, "/executions/{id}", EXECUTION_CANCEL, NEEDS_TENANT, WRITE, JSON_BODY, post_execution, "execution_cancel", 200,
+          "Cancels an execution", .fields = action_fields),
+    ROUTE(GET, "/operations", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, list_operations, NULL, 200, "Operations of an execution"),
+    ROUTE(POST, "/operations/{id}", EXECUTION_DECIDE, NEEDS_TENANT, WRITE, JSON_BODY, post_operation, "operation_decide", 200,
+          "Decides about an operation whose outcome nobody can know", .fields = decision_fields),
+    {0},
+};

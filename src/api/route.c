@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/route.h"
+
+#include <errno.h>
+
+#include "base/string.h"
+
+const ApiRoute *const api_route_tables[] = {
+    routes_system, routes_access, routes_tenants, routes_catalog, routes_clusters, routes_executions,
+    routes_events, routes_provisioners, routes_bundles, routes_audit, NULL,
+};
+
+const char *http_method_name(HttpMethod method)
+{
+    static const char *const names[_HTTP_METHOD_MAX] = {
+        [HTTP_METHOD_GET] = "GET",     [HTTP_METHOD_HEAD] = "HEAD",     [HTTP_METHOD_POST] = "POST",
+        [HTTP_METHOD_PUT] = "PUT",     [HTTP_METHOD_PATCH] = "PATCH",   [HTTP_METHOD_DELETE] = "DELETE",
+        [HTTP_METHOD_OPTIONS] = "OPTIONS",
+    };
+    return method >= 0 && method < _HTTP_METHOD_MAX ? names[method] : "?";
+}
+
+bool route_path_matches(const char *pattern, const char *path, Arena *arena, const char *parameters[static ROUTE_PARAMETERS_MAX])
+{
+    unsigned count = 0;
+    while (*pattern) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++)
+                return false;
+            continue;
+        }
+        size_t length = strcspn(path, "/");
+        if (length == 0 || count == ROUTE_PARAMETERS_MAX)
+            return false;
+        parameters[count++] = arena_string_n(arena, path, length);
+        path += length;
+        pattern = strchr(pattern, '}') + 1;
+    }
+    return *path == '\0';
+}
+
+int route_find(const ApiRoute *const *tables, HttpMethod method, const char *path, Arena *arena, const ApiRoute **ret_route,
+               const char *ret_parameters[static ROUTE_PARAMETERS_MAX])
+{
+    bool is_known = false;
+    HttpMethod wanted = method == HTTP_METHOD_HEAD ? HTTP_METHOD_GET : method;
+    for (size_t t = 0; tables[t]; t++)
+        for (const ApiRoute *route = tables[t]; route->path; route++) {
+            const char *parameters[ROUTE_PARAMETERS_MAX] = {0};
+            if (!route_path_matches(route->path, path, arena, parameters))
+                continue;
+            is_known = true;
+            if (route->method != wanted)
+                continue;
+            *ret_route = route;
+            memcpy(ret_parameters, parameters, sizeof(parameters));
+            return 0;
+        }
+    return is_known ? -EOPNOTSUPP : -ENOENT;
+}

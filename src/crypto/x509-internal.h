@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What x509.c and x509-issue.c share. */
+
+#include "crypto/key-internal.h"
+#include "crypto/x509.h"
+
+struct Certificate {
+    X509 *certificate;
+};
+
+Certificate *certificate_wrap(X509 *certificate);
+/* For every PEM_read_*: an encrypted block must never make OpenSSL ask the terminal. */
+int no_passphrase(char *destination, int capacity, int is_writing, void *userdata);
+/* The content of a memory BIO; owned. */
+char *bio_take_string(BIO *bio);

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Signatures over what must not go backwards. The last state is on disk before a signature leaves. */
+
+#include <errno.h>
+
+#include "base/memory.h"
+#include "base/string.h"
+#include "keeper/keeper-internal.h"
+
+/* An approved set is renewed every half hour or so; one that lived much longer would keep a revoked bundle
+ * alive. */
+#define APPROVED_LIFE_MAXIMUM (2 * 3600 * USEC_PER_SEC)
+
+/* u64 number, 32 bytes of hash. */
+enum { RECORD_SIZE = 8 + HASH_SIZE };
+
+/* A smaller number than the recorded one is refused, and so is the same number with another hash; the same
+ * again is a repetition. */
+static int check_and_record(Keeper *keeper, const char *file, uint64_t number, const uint8_t *hash,
+                            const char *what, Error *error)
+{
+    _cleanup_secret_ Secret *record = NULL;
+    _cleanup_buffer_ Buffer next = BUFFER_INIT;
+    uint64_t last = 0;
+    int r = vault_read(keeper->vault, file, RECORD_SIZE, &record, error);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r >= 0) {
+        Reader reader = READER(secret_bytes(record), secret_size(record));
+
+        if (secret_size(record) != RECORD_SIZE || reader_u64(&reader, &last) < 0)
+            return error_set(error, ERROR_CRYPTO, "%s is damaged", file);
+        if (number < last)
+            return error_set(error, ERROR_STALE, "%s %llu was signed already; a lower one is refused", what,
+                             (unsigned long long)last);
+        if (number == last)
+            return memcmp(secret_bytes(record) + 8, hash, HASH_SIZE) == 0
+                       ? 0
+                       : error_set(error, ERROR_STALE, "%s %llu was signed already with another content",
+                                   what, (unsigned long long)last);
+    }
+    r = buffer_append_u64(&next, number);
+    if (r >= 0)
+        r = buffer_append(&next, hash, HASH_SIZE);
+    return r < 0 ? r : vault_write(keeper->vault, file, next.data, next.size, error);
+}
+
+static int put_signature(Request *request, const Buffer *bytes)
+{
+    uint8_t signature[SIGN_SIGNATURE_SIZE];
+    int r = sign_message(request->keeper->signing, bytes->data, bytes->size, signature);
+
+    return r < 0 ? r
+                 : message_put_bytes(request->reply, KEEPER_FIELD_SIGNATURE, signature, sizeof(signature));
+}
+
+int handle_sign_audit_head(Request *request, Error *error)
+{
+    _cleanup_buffer_ Buffer bytes = BUFFER_INIT;
+    _cleanup_free_ char *shard = NULL;
+    uint64_t sequence = message_get_u64(&request->view, KEEPER_FIELD_SEQUENCE, 0);
+    Usec time = message_get_u64(&request->view, KEEPER_FIELD_TIME, 0);
+    const uint8_t *hash;
+    char file[KEEPER_SHARD_MAX + 32];
+    int r = request_text(request, KEEPER_FIELD_SHARD, &shard, error);
+
+    if (r >= 0)
+        r = request_fixed(request, KEEPER_FIELD_HASH, HASH_SIZE, &hash, error);
+    if (r < 0)
+        return r;
+    if (!name_is_valid(shard))
+        return error_set_field(error, ERROR_BAD_FIELD, "shard",
+                               "a shard's name has letters, digits, '_', '.' and '-'");
+    request_note(request, "shard", shard);
+    request_note_number(request, "sequence", sequence);
+    (void)string_print(file, sizeof(file), "signing/head-%s", shard);
+    r = check_and_record(request->keeper, file, sequence, hash, "audit head", error);
+    if (r >= 0)
+        r = audit_head_encode(shard, sequence, time, hash, &bytes);
+    return r < 0 ? r : put_signature(request, &bytes);
+}
+
+static int get_digests(const Request *request, uint8_t **ret_digests, size_t *ret_count, Error *error)
+{
+    _cleanup_free_ uint8_t *digests = NEW_ARRAY(uint8_t, (size_t)KEEPER_DIGESTS_MAX * HASH_SIZE);
+    size_t count = 0, size;
+    const uint8_t *data;
+
+    while (message_get_bytes(&request->view, KEEPER_FIELD_DIGEST, (unsigned)count, &data, &size) >= 0) {
+        if (count >= KEEPER_DIGESTS_MAX)
+            return error_set(error, ERROR_TOO_LARGE, "an approved set has at most %d digests",
+                             KEEPER_DIGESTS_MAX);
+        if (size != HASH_SIZE)
+            return error_set_field(error, ERROR_BAD_FIELD, "digest", "a digest has %d bytes", HASH_SIZE);
+        memcpy(digests + count * HASH_SIZE, data, HASH_SIZE);
+        count++;
+    }
+    *ret_digests = TAKE_PTR(digests);
+    *ret_count = count;
+    return 0;
+}
+
+static int get_set(Request *request, ApprovedSet *set, uint8_t **ret_digests, Error *error)
+{
+    _cleanup_free_ char *tenant = NULL;
+    Usec now = clock_realtime(request->keeper->clock);
+    int r = request_text(request, KEEPER_FIELD_TENANT, &tenant, error);
+
+    if (r < 0)
+        return r;
+    if (string_is_empty(tenant) || string_copy(set->tenant, sizeof(set->tenant), tenant) < 0)
+        return error_set_field(error, ERROR_BAD_FIELD, "tenant", "an approved set belongs to a tenant");
+    set->serial = message_get_u64(&request->view, KEEPER_FIELD_SET_SERIAL, 0);
+    set->expiry = message_get_u64(&request->view, KEEPER_FIELD_EXPIRY, 0);
+    request_note(request, "tenant", tenant);
+    request_note_number(request, "serial", set->serial);
+    if (set->expiry <= now || set->expiry > now + APPROVED_LIFE_MAXIMUM)
+        return error_set_field(error, ERROR_BAD_FIELD, "expiry",
+                               "an approved set expires within two hours from now");
+    r = get_digests(request, ret_digests, &set->count, error);
+    set->digests = *ret_digests;
+    return r;
+}
+
+int handle_sign_approved_set(Request *request, Error *error)
+{
+    _cleanup_buffer_ Buffer bytes = BUFFER_INIT;
+    _cleanup_free_ uint8_t *digests = NULL;
+    ApprovedSet set = {0};
+    uint8_t hash[HASH_SIZE];
+    char hex[HASH_HEX_SIZE], file[HASH_HEX_SIZE + 32];
+    int r = get_set(request, &set, &digests, error);
+
+    if (r >= 0)
+        r = approved_set_encode(&set, &bytes);
+    if (r == -EINVAL && !error_is_set(error))
+        return error_set_field(error, ERROR_BAD_FIELD, "digest",
+                               "digests come in ascending order, each once");
+    if (r < 0)
+        return r;
+    request_note_number(request, "digests", set.count);
+    hash_sha256(set.digests, set.count * HASH_SIZE, hash);
+    hash_sha256_hex(set.tenant, strlen(set.tenant), hex);
+    (void)string_print(file, sizeof(file), "signing/approved-%s", hex);
+    r = check_and_record(request->keeper, file, set.serial, hash, "approved set", error);
+    if (r >= 0)
+        r = message_put_bytes(request->reply, KEEPER_FIELD_SET, bytes.data, bytes.size);
+    return r < 0 ? r : put_signature(request, &bytes);
+}
