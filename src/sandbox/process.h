@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Running a helper program, without a shell. */
+
+#include <stddef.h>
+
+/* Waits for its end; standard input is the data, the environment a fixed small one, output goes to our
+ * standard error. 0, negative errno, or -EIO when it ended with anything but 0. arguments[0] is an absolute
+ * path. */
+int process_run(const char *const *arguments, const void *input, size_t input_size);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sandbox/ssh_files.h"
+
+/* Certificates of the user authority are the only way in. Root gets in only with a forced command, which the
+ * provisioner's certificate carries; people are `operator`. The transport algorithms are those that both
+ * OpenSSH and libssh have, without anything older. No PAM: its modules would want more capabilities than a
+ * host has. */
+const char sshd_configuration[] =
+    "Port 22\n"
+    "AddressFamily any\n"
+    "HostKey /etc/ssh/ssh_host_ed25519_key\n"
+    "PidFile /run/sshd.pid\n"
+    "LogLevel INFO\n"
+    "UsePAM no\n"
+    "AuthenticationMethods publickey\n"
+    "PubkeyAuthentication yes\n"
+    "PasswordAuthentication no\n"
+    "KbdInteractiveAuthentication no\n"
+    "HostbasedAuthentication no\n"
+    "PermitEmptyPasswords no\n"
+    "AuthorizedKeysFile none\n"
+    "TrustedUserCAKeys /etc/ssh/bastide_user_ca.pub\n"
+    "AuthorizedPrincipalsFile /etc/ssh/principals/%u\n"
+    "PermitRootLogin forced-commands-only\n"
+    "AllowUsers root operator\n"
+    "StrictModes yes\n"
+    "MaxAuthTries 4\n"
+    "LoginGraceTime 30\n"
+    "MaxStartups 500:30:1000\n"
+    "MaxSessions 64\n"
+    "ClientAliveInterval 60\n"
+    "ClientAliveCountMax 5\n"
+    "UseDNS no\n"
+    "Compression no\n"
+    "DisableForwarding yes\n"
+    "PermitTunnel no\n"
+    "PermitUserEnvironment no\n"
+    "PermitUserRC no\n"
+    "PrintMotd no\n"
+    "PrintLastLog no\n"
+    "KexAlgorithms sntrup761x25519-sha512@openssh.com,curve25519-sha256,curve25519-sha256@libssh.org\n"
+    "HostKeyAlgorithms ssh-ed25519\n"
+    "Ciphers chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-gcm@openssh.com\n"
+    "MACs hmac-sha2-512-etm@openssh.com,hmac-sha2-256-etm@openssh.com\n"
+    "CASignatureAlgorithms ssh-ed25519,ecdsa-sha2-nistp256\n"
+    "PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com,ecdsa-sha2-nistp256-cert-v01@openssh.com,"
+    "sk-ssh-ed25519-cert-v01@openssh.com,sk-ecdsa-sha2-nistp256-cert-v01@openssh.com,rsa-sha2-512-cert-v01@"
+    "openssh.com\n";
