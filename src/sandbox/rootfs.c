@@ -43,8 +43,8 @@ static int attach_shifted(const char *source, const char *target, int user_names
     if (tree < 0)
         return error_set_errno(error, ERROR_UNAVAILABLE, errno, "cannot open %s", source);
     struct mount_attr attributes = {
-        .attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | flags,
-        .propagation = MS_PRIVATE,
+        .attr_set = (uint64_t)MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | flags,
+        .propagation = (uint64_t)MS_PRIVATE,
         .userns_fd = (uint64_t)user_namespace,
     };
     if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
