@@ -43,9 +43,9 @@ static int attach_shifted(const char *source, const char *target, int user_names
     if (tree < 0)
         return error_set_errno(error, ERROR_UNAVAILABLE, errno, "cannot open %s", source);
     struct mount_attr attributes = {
-        .attr_set = (uint64_t)MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | flags,
-        .propagation = (uint64_t)MS_PRIVATE,
-        .userns_fd = (uint64_t)user_namespace,
+        .attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | flags,
+        .propagation = MS_PRIVATE,
+        .userns_fd = (unsigned)user_namespace,
     };
     if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
         return error_set_errno(
@@ -211,10 +211,9 @@ static int fill_dev(const HostSpec *spec, Error *error)
 static int hide_kernel_files(Error *error)
 {
     static const char *const files[] = {
-        "root/proc/kcore",         "root/proc/keys",     "root/proc/key-users", "root/proc/timer_list",
-        "root/proc/sysrq-trigger", "root/proc/kallsyms", "root/proc/kmsg",      "root/proc/config.gz",
-        "root/proc/sched_debug",   "root/proc/iomem",    "root/proc/ioports",   "root/proc/vmallocinfo",
-        "root/proc/slabinfo",      "root/proc/cmdline",  "root/proc/modules",
+        "root/proc/kcore",       "root/proc/keys",    "root/proc/key-users", "root/proc/timer_list",
+        "root/proc/sched_debug", "root/proc/iomem",   "root/proc/ioports",   "root/proc/vmallocinfo",
+        "root/proc/slabinfo",    "root/proc/cmdline", "root/proc/modules",
     };
     static const char *const directories[] = {
         "root/proc/acpi",  "root/proc/asound", "root/proc/bus",     "root/proc/fs",    "root/proc/irq",
