@@ -35,7 +35,7 @@ int confine_process(Error *error)
 {
     const struct rlimit none = {0, 0};
 
-    (void) umask(077);
+    (void)umask(077);
     if (setrlimit(RLIMIT_CORE, &none) < 0)
         return failed(error, errno, "switch core dumps off");
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
@@ -63,7 +63,8 @@ int confine_memory(bool is_required, bool *ret_keeps_capability, Error *error)
 
         if (is_required)
             return error_set_errno(error, ERROR_INSECURE, cause,
-                                   "the keeper could not lock its memory; start it as root, raise the limit (LimitMEMLOCK=infinity), "
+                                   "the keeper could not lock its memory; start it as root, raise the limit "
+                                   "(LimitMEMLOCK=infinity), "
                                    "or set lock_memory to attempt on a machine without swap");
         log_warning("memory is not locked; keys could reach the swap");
         return 0;
@@ -76,7 +77,7 @@ static int drop_root(uid_t uid, gid_t gid, Error *error)
 {
     if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
         return failed(error, errno, "change to its user");
-    if (setresuid((uid_t) -1, 0, (uid_t) -1) == 0)
+    if (setresuid((uid_t)-1, 0, (uid_t)-1) == 0)
         return error_set(error, ERROR_INSECURE, "the keeper could still become root and does not start");
     return 0;
 }
@@ -94,7 +95,7 @@ static int set_capabilities(bool keeps_lock_capability, Error *error)
         r = failed(error, errno, "keep CAP_IPC_LOCK");
     if (r >= 0 && cap_set_proc(capabilities) < 0)
         r = failed(error, errno, "give its capabilities up");
-    (void) cap_free(capabilities);
+    (void)cap_free(capabilities);
     return r;
 }
 
@@ -108,7 +109,8 @@ int confine_user(uid_t uid, gid_t gid, bool keeps_lock_capability, Error *error)
             return failed(error, errno, "keep CAP_IPC_LOCK");
         r = drop_root(uid, gid, error);
     } else if (geteuid() != uid || getuid() != uid)
-        return error_set(error, ERROR_CONFIGURATION, "start the keeper as root or as its user (number %u)", uid);
+        return error_set(error, ERROR_CONFIGURATION, "start the keeper as root or as its user (number %u)",
+                         uid);
     if (r >= 0)
         r = set_capabilities(keeps_lock_capability, error);
     if (r < 0)
@@ -123,24 +125,93 @@ int confine_user(uid_t uid, gid_t gid, bool keeps_lock_capability, Error *error)
 
 /* What sockets, files of its directory, memory and time need; no exec, no fork, no socket, no connect. */
 static const int allowed[] = {
-    SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(poll),
-    SCMP_SYS(ppoll), SCMP_SYS(accept4), SCMP_SYS(getsockopt), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
-    SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(shutdown), SCMP_SYS(close), SCMP_SYS(open), SCMP_SYS(openat),
-    SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(access),
-    SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(rename),
-    SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(link), SCMP_SYS(linkat), SCMP_SYS(unlink),
-    SCMP_SYS(unlinkat), SCMP_SYS(rmdir), SCMP_SYS(mkdir), SCMP_SYS(mkdirat), SCMP_SYS(fchmod), SCMP_SYS(lseek),
-    SCMP_SYS(ftruncate), SCMP_SYS(getdents64), SCMP_SYS(fcntl), SCMP_SYS(flock), SCMP_SYS(munmap),
-    SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(mlock), SCMP_SYS(mlock2), SCMP_SYS(munlock),
-    SCMP_SYS(futex), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(time),
-    SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(geteuid), SCMP_SYS(getuid), SCMP_SYS(getegid), SCMP_SYS(getgid),
-    SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(restart_syscall),
-    SCMP_SYS(sysinfo), SCMP_SYS(sched_yield), SCMP_SYS(exit), SCMP_SYS(exit_group),
+    SCMP_SYS(read),
+    SCMP_SYS(readv),
+    SCMP_SYS(pread64),
+    SCMP_SYS(write),
+    SCMP_SYS(writev),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(accept4),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendto),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(shutdown),
+    SCMP_SYS(close),
+    SCMP_SYS(open),
+    SCMP_SYS(openat),
+    SCMP_SYS(stat),
+    SCMP_SYS(lstat),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(statx),
+    SCMP_SYS(access),
+    SCMP_SYS(faccessat),
+    SCMP_SYS(faccessat2),
+    SCMP_SYS(fsync),
+    SCMP_SYS(fdatasync),
+    SCMP_SYS(rename),
+    SCMP_SYS(renameat),
+    SCMP_SYS(renameat2),
+    SCMP_SYS(link),
+    SCMP_SYS(linkat),
+    SCMP_SYS(unlink),
+    SCMP_SYS(unlinkat),
+    SCMP_SYS(rmdir),
+    SCMP_SYS(mkdir),
+    SCMP_SYS(mkdirat),
+    SCMP_SYS(fchmod),
+    SCMP_SYS(lseek),
+    SCMP_SYS(ftruncate),
+    SCMP_SYS(getdents64),
+    SCMP_SYS(fcntl),
+    SCMP_SYS(flock),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(brk),
+    SCMP_SYS(mlock),
+    SCMP_SYS(mlock2),
+    SCMP_SYS(munlock),
+    SCMP_SYS(futex),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(time),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(getuid),
+    SCMP_SYS(getegid),
+    SCMP_SYS(getgid),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(sysinfo),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
 #if IS_SANITIZED
     /* The sanitizers' own: reports, shadow memory. */
-    SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(readlink), SCMP_SYS(sigaltstack), SCMP_SYS(sched_getaffinity),
-    SCMP_SYS(prctl), SCMP_SYS(getrlimit), SCMP_SYS(prlimit64), SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(clone),
-    SCMP_SYS(wait4), SCMP_SYS(getppid), SCMP_SYS(uname), SCMP_SYS(ioctl), SCMP_SYS(set_robust_list),
+    SCMP_SYS(mmap),
+    SCMP_SYS(mprotect),
+    SCMP_SYS(readlink),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(prctl),
+    SCMP_SYS(getrlimit),
+    SCMP_SYS(prlimit64),
+    SCMP_SYS(pipe),
+    SCMP_SYS(pipe2),
+    SCMP_SYS(clone),
+    SCMP_SYS(wait4),
+    SCMP_SYS(getppid),
+    SCMP_SYS(uname),
+    SCMP_SYS(ioctl),
+    SCMP_SYS(set_robust_list),
 #endif
 };
 
@@ -150,7 +221,8 @@ static int allow_memory(scmp_filter_ctx filter)
     static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
 
     for (size_t i = 0; !IS_SANITIZED && i < ELEMENTSOF(calls); i++) {
-        int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+        int r =
+            seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 
         if (r < 0)
             return r;
@@ -162,7 +234,7 @@ static int allow_memory(scmp_filter_ctx filter)
 static int allow_abort(scmp_filter_ctx filter)
 {
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t) getpid()));
+                            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
 }
 
 int confine_system_calls(Error *error)

@@ -7,8 +7,8 @@
 #include "base/string.h"
 
 const ConfigKey keeper_config_keys[] = {
-    {"keeper", "directory", CONFIG_PATH, offsetof(KeeperConfig, directory), BASTIDE_PREFIX "/var/keeper", 0, 0,
-     "where the keys are; belongs to the keeper's user, mode 0700"},
+    {"keeper", "directory", CONFIG_PATH, offsetof(KeeperConfig, directory), BASTIDE_PREFIX "/var/keeper", 0,
+     0, "where the keys are; belongs to the keeper's user, mode 0700"},
     {"keeper", "socket", CONFIG_PATH, offsetof(KeeperConfig, socket), BASTIDE_PREFIX "/run/keeper.sock", 0, 0,
      "the Unix socket that the keeper listens on"},
     {"keeper", "user", CONFIG_STRING, offsetof(KeeperConfig, user), "bastide-keeper", 0, 0,
@@ -16,8 +16,10 @@ const ConfigKey keeper_config_keys[] = {
     {"keeper", "manager_user", CONFIG_STRING, offsetof(KeeperConfig, manager_user), "bastide", 0, 0,
      "the user (name or number) of the manager; nobody else but root may ask"},
     {"keeper", "lock_memory", CONFIG_STRING, offsetof(KeeperConfig, lock_memory), "required", 0, 0,
-     "\"required\": no start unless all memory is locked, so that no key reaches the swap; \"attempt\": a warning"},
-    {"log", "level", CONFIG_STRING, offsetof(KeeperConfig, log_level), "info", 0, 0, "error, warning, notice, info or debug"},
+     "\"required\": no start unless all memory is locked, so that no key reaches the swap; \"attempt\": a "
+     "warning"},
+    {"log", "level", CONFIG_STRING, offsetof(KeeperConfig, log_level), "info", 0, 0,
+     "error, warning, notice, info or debug"},
     {"log", "format", CONFIG_STRING, offsetof(KeeperConfig, log_format), "text", 0, 0, "text or json"},
     {0},
 };
@@ -28,9 +30,9 @@ static int find_user(const char *text, const char *key, uid_t *ret_uid, gid_t *r
     uint64_t number;
 
     if (string_to_u64(text, UINT32_MAX - 1, &number) >= 0) {
-        entry = getpwuid((uid_t) number);
-        *ret_uid = (uid_t) number;
-        *ret_gid = entry ? entry->pw_gid : (gid_t) number;
+        entry = getpwuid((uid_t)number);
+        *ret_uid = (uid_t)number;
+        *ret_gid = entry ? entry->pw_gid : (gid_t)number;
         return 0;
     }
     entry = getpwnam(text);
@@ -44,9 +46,11 @@ static int find_user(const char *text, const char *key, uid_t *ret_uid, gid_t *r
 static int check_users(const KeeperConfig *config, Error *error)
 {
     if (config->uid == 0)
-        return error_set_field(error, ERROR_INSECURE, "keeper.user", "the keeper does not run as root; name a user of its own");
+        return error_set_field(error, ERROR_INSECURE, "keeper.user",
+                               "the keeper does not run as root; name a user of its own");
     if (config->manager_uid == 0)
-        return error_set_field(error, ERROR_INSECURE, "keeper.manager_user", "the manager does not run as root");
+        return error_set_field(error, ERROR_INSECURE, "keeper.manager_user",
+                               "the manager does not run as root");
     if (config->uid == config->manager_uid)
         return error_set_field(error, ERROR_INSECURE, "keeper.manager_user",
                                "keeper and manager need different users, or the manager could read the keys");
@@ -58,13 +62,15 @@ static int check_words(KeeperConfig *config, Error *error)
     LogLevel level = log_level_from_string(config->log_level);
 
     if (level < 0)
-        return error_set_field(error, ERROR_CONFIGURATION, "log.level", "there is no level \"%s\"", config->log_level);
+        return error_set_field(error, ERROR_CONFIGURATION, "log.level", "there is no level \"%s\"",
+                               config->log_level);
     if (!string_equal(config->log_format, "text") && !string_equal(config->log_format, "json"))
         return error_set_field(error, ERROR_CONFIGURATION, "log.format", "the format is text or json");
     if (!string_equal(config->lock_memory, "required") && !string_equal(config->lock_memory, "attempt"))
         return error_set_field(error, ERROR_CONFIGURATION, "keeper.lock_memory", "it is required or attempt");
     config->is_lock_required = string_equal(config->lock_memory, "required");
-    log_init("bastide-keeper", level, string_equal(config->log_format, "json") ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+    log_init("bastide-keeper", level,
+             string_equal(config->log_format, "json") ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
     return 0;
 }
 
@@ -77,7 +83,8 @@ int keeper_config_load(const char *path, bool may_be_absent, KeeperConfig *confi
     if (r >= 0)
         r = find_user(config->user, "keeper.user", &config->uid, &config->gid, error);
     if (r >= 0)
-        r = find_user(config->manager_user, "keeper.manager_user", &config->manager_uid, &config->manager_gid, error);
+        r = find_user(config->manager_user, "keeper.manager_user", &config->manager_uid, &config->manager_gid,
+                      error);
     return r < 0 ? r : check_users(config, error);
 }
 

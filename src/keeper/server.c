@@ -18,7 +18,7 @@ typedef struct Connection {
     KeeperCaller caller;
     Buffer in, out; /* one frame each; wiped when done with */
     size_t sent;
-    Usec deadline; /* of the frame or answer under way; 0 = idle */
+    Usec deadline;   /* of the frame or answer under way; 0 = idle */
     bool is_closing; /* after the answer */
 } Connection;
 
@@ -36,7 +36,7 @@ static int try_bind(int descriptor, const struct sockaddr_un *address)
     _cleanup_close_ int probe = -1;
     struct stat status;
 
-    if (bind(descriptor, (const struct sockaddr *) address, sizeof(*address)) == 0)
+    if (bind(descriptor, (const struct sockaddr *)address, sizeof(*address)) == 0)
         return 0;
     if (errno != EADDRINUSE)
         return -errno;
@@ -45,11 +45,11 @@ static int try_bind(int descriptor, const struct sockaddr_un *address)
     probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (probe < 0)
         return -errno;
-    if (connect(probe, (const struct sockaddr *) address, sizeof(*address)) == 0 || errno != ECONNREFUSED)
+    if (connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno != ECONNREFUSED)
         return -EADDRINUSE;
     if (unlink(address->sun_path) < 0)
         return -errno;
-    return bind(descriptor, (const struct sockaddr *) address, sizeof(*address)) < 0 ? -errno : 0;
+    return bind(descriptor, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
 }
 
 int server_listen(const char *path, uid_t uid, gid_t gid, int *ret_descriptor, Error *error)
@@ -65,7 +65,7 @@ int server_listen(const char *path, uid_t uid, gid_t gid, int *ret_descriptor, E
         return error_set(error, ERROR_CONFIGURATION, "the socket's path is too long: %s", path);
     mask = umask(0177); /* nobody gets in before owner and mode are right */
     r = try_bind(descriptor, &address);
-    (void) umask(mask);
+    (void)umask(mask);
     if (r < 0)
         return error_set_errno(error, ERROR_CONFIGURATION, -r, "cannot listen on %s", path);
     if (geteuid() == 0 && lchown(path, uid, gid) < 0)
@@ -113,7 +113,7 @@ static int flush(Connection *connection)
             continue;
         if (count < 0)
             return errno == EAGAIN ? 0 : -errno;
-        connection->sent += (size_t) count;
+        connection->sent += (size_t)count;
     }
     reset_output(connection);
     connection->deadline = 0;
@@ -126,7 +126,8 @@ static int handle_frame(Server *server, Connection *connection)
     int r = buffer_reserve(&connection->out, connection->in.size + 4096);
 
     if (r >= 0)
-        r = keeper_handle(server->keeper, &connection->caller, connection->in.data, connection->in.size, &connection->out);
+        r = keeper_handle(server->keeper, &connection->caller, connection->in.data, connection->in.size,
+                          &connection->out);
     reset_input(connection);
     connection->deadline = clock_monotonic(server->settings->clock) + SERVER_DEADLINE;
     if (r < 0)
@@ -147,10 +148,10 @@ static int receive(Server *server, Connection *connection)
         size_t missing;
 
         if (wanted < 0)
-            return (int) wanted;
-        if ((size_t) wanted == connection->in.size)
+            return (int)wanted;
+        if ((size_t)wanted == connection->in.size)
             return handle_frame(server, connection);
-        missing = (size_t) wanted - connection->in.size;
+        missing = (size_t)wanted - connection->in.size;
         if (buffer_reserve(&connection->in, missing) < 0)
             return -ENOMEM;
         count = recv(connection->descriptor, connection->in.data + connection->in.size, missing, 0);
@@ -162,7 +163,7 @@ static int receive(Server *server, Connection *connection)
             return -ECONNRESET;
         if (connection->in.size == 0)
             connection->deadline = clock_monotonic(server->settings->clock) + SERVER_DEADLINE;
-        connection->in.size += (size_t) count;
+        connection->in.size += (size_t)count;
     }
 }
 
@@ -173,7 +174,7 @@ static void refuse(int descriptor, ErrorCode code, const char *text)
     _cleanup_buffer_ Buffer reply = BUFFER_INIT;
 
     if (keeper_append_error(&reply, 0, code, text) >= 0)
-        (void) !send(descriptor, reply.data, reply.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)!send(descriptor, reply.data, reply.size, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static KeeperPeer classify(const Server *server, const struct ucred *credentials)
@@ -201,8 +202,9 @@ static void accept_one(Server *server, int descriptor)
     size_t maximum = SERVER_CONNECTIONS_MAX;
     KeeperPeer peer;
 
-    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0 || length != sizeof(credentials)) {
-        (void) close(descriptor);
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0 ||
+        length != sizeof(credentials)) {
+        (void)close(descriptor);
         return;
     }
     peer = classify(server, &credentials);
@@ -217,7 +219,7 @@ static void accept_one(Server *server, int descriptor)
         add_connection(server, descriptor, &credentials, peer);
         return;
     }
-    (void) close(descriptor);
+    (void)close(descriptor);
 }
 
 static void accept_all(Server *server)
@@ -242,7 +244,7 @@ static int next_timeout(const Server *server, Usec now)
     for (size_t i = 0; i < server->count; i++)
         if (server->connections[i]->deadline > 0)
             next = MIN(next, server->connections[i]->deadline);
-    return next <= now ? 0 : (int) ((next - now) / USEC_PER_MSEC + 1);
+    return next <= now ? 0 : (int)((next - now) / USEC_PER_MSEC + 1);
 }
 
 static int serve(Server *server, Connection *connection, short events)
@@ -264,7 +266,7 @@ static void serve_all(Server *server, const struct pollfd *items)
         Connection *connection = server->connections[i];
 
         if (serve(server, connection, items[i].revents) < 0)
-            (void) connection_free(connection);
+            (void)connection_free(connection);
         else
             server->connections[kept++] = connection;
     }
@@ -281,7 +283,7 @@ static int turn(Server *server, bool *ret_is_over)
                                    .events = server->connections[i]->out.size > 0 ? POLLOUT : POLLIN};
     items[count] = (struct pollfd){.fd = server->settings->listener, .events = POLLIN};
     items[count + 1] = (struct pollfd){.fd = server->settings->signals, .events = POLLIN};
-    if (poll(items, (nfds_t) (count + 2), next_timeout(server, clock_monotonic(server->settings->clock))) < 0)
+    if (poll(items, (nfds_t)(count + 2), next_timeout(server, clock_monotonic(server->settings->clock))) < 0)
         return errno == EINTR ? 0 : -errno;
     *ret_is_over = items[count + 1].revents & POLLIN;
     serve_all(server, items);
@@ -299,6 +301,6 @@ int server_run(Keeper *keeper, const ServerSettings *settings, Error *error)
     while (r >= 0 && !is_over)
         r = turn(&server, &is_over);
     for (size_t i = 0; i < server.count; i++)
-        (void) connection_free(server.connections[i]);
+        (void)connection_free(server.connections[i]);
     return r < 0 ? error_set_errno(error, ERROR_INTERNAL, -r, "the keeper's loop failed") : 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* SQLite's way to the file system, with faults on demand: the N-th write or sync from now on fails. Becomes the default
- * of the process when installed. */
+/* SQLite's way to the file system, with faults on demand: the N-th write or sync from now on fails. Becomes
+ * the default of the process when installed. */
 
 typedef enum Fault { FAULT_NONE, FAULT_DISK_FULL, FAULT_WRITE, FAULT_SYNC } Fault;
 

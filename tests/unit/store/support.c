@@ -40,7 +40,8 @@ void test_database_new(void)
     assert_non_null(mkdtemp(path));
     folder = string_duplicate(path);
     if (string_equal(test_dialect, "postgresql")) {
-        test_postgresql("SET client_min_messages = warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+        test_postgresql(
+            "SET client_min_messages = warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public");
         location = string_format("postgresql:%s", getenv("BASTIDE_TEST_POSTGRESQL"));
     } else {
         location = string_format("sqlite:%s/test.db", folder);
@@ -94,8 +95,8 @@ void test_run_fails(Store *store, StoreAccess access, StoreJob job, void *contex
     int r = store_run(store, access, job, context, &error);
     assert_true(r < 0);
     if (error.code != code)
-        fail_msg("%s instead of %s: %s (%s)", error_describe(error.code)->symbol, error_describe(code)->symbol,
-                 error.text, error.details);
+        fail_msg("%s instead of %s: %s (%s)", error_describe(error.code)->symbol,
+                 error_describe(code)->symbol, error.text, error.details);
     assert_true(error.text[0] != '\0');
 }
 

@@ -3,12 +3,14 @@
 
 /* For the tests of the store: an empty database of either kind, and jobs as small values. */
 
+/* cmocka.h needs the others before it. */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-
 #include <cmocka.h>
+/* clang-format on */
 
 #include "store/backend.h"
 #include "test_statements.h"

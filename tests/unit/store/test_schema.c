@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The product's own schema and statements, on both databases: the migrations apply, every statement prepares, and its
- * types are those of its description. test_schema sqlite | postgresql */
+/* The product's own schema and statements, on both databases: the migrations apply, every statement prepares,
+ * and its types are those of its description. test_schema sqlite | postgresql */
 
+/* cmocka.h needs the others before it. */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
+
 #include <stdlib.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "base/file.h"
 #include "store/backend.h"
@@ -32,8 +35,9 @@ static void test_schema(_unused_ void **state)
     char folder[] = "/tmp/bastide-schema-XXXXXX";
     assert_non_null(mkdtemp(folder));
     const bool is_sqlite = string_equal(dialect, "sqlite");
-    _cleanup_free_ char *location = is_sqlite ? string_format("sqlite:%s/test.db", folder)
-                                              : string_format("postgresql:%s", getenv("BASTIDE_TEST_POSTGRESQL"));
+    _cleanup_free_ char *location = is_sqlite
+                                        ? string_format("sqlite:%s/test.db", folder)
+                                        : string_format("postgresql:%s", getenv("BASTIDE_TEST_POSTGRESQL"));
     StoreSettings settings = {.location = location, .is_synchronous = true};
     Store *store = NULL;
     Error error = ERROR_INIT;

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What only SQLite has: the file and its mode, reading in place, a database in memory, and what happens when the process
- * dies or the disk fails. "Accepted means durable" is tested here. */
-
-#include "support.h"
+/* What only SQLite has: the file and its mode, reading in place, a database in memory, and what happens when
+ * the process dies or the disk fails. "Accepted means durable" is tested here. */
 
 #include <errno.h>
 #include <semaphore.h>
@@ -17,6 +15,7 @@
 
 #include "base/file.h"
 #include "fault_vfs.h"
+#include "support.h"
 
 static mode_t mode_of(const char *suffix)
 {
@@ -179,13 +178,11 @@ static int blob_job(StoreTransaction *t, void *context, Error *e)
     const int64_t *number = context;
     char id[24];
     (void)snprintf(id, sizeof(id), "%lld", (long long)*number);
-    return statement_group_add(t,
-                               &(GroupAddParameters){.tenant = "t",
-                                                     .id = id,
-                                                     .name = id,
-                                                     .size = *number,
-                                                     .content = {bytes, sizeof(bytes)}},
-                               e);
+    return statement_group_add(
+        t,
+        &(GroupAddParameters){
+            .tenant = "t", .id = id, .name = id, .size = *number, .content = {bytes, sizeof(bytes)}},
+        e);
 }
 
 /* The log is moved into the file while the store works, and starts over. */
@@ -311,8 +308,9 @@ static void test_killed_process(_unused_ void **state)
 
 /* --- the disk fails --- */
 
-/* Each write in turn fails, by a full disk or an I/O error, once or from then on: whatever was acknowledged is there,
- * whatever was refused is not (but where the store said that it does not know), and the file stays sound. */
+/* Each write in turn fails, by a full disk or an I/O error, once or from then on: whatever was acknowledged
+ * is there, whatever was refused is not (but where the store said that it does not know), and the file stays
+ * sound. */
 static void test_nth_write_fails(_unused_ void **state)
 {
     enum { JOBS = 12, LAST = 60 };

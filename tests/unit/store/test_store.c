@@ -75,7 +75,8 @@ static void test_values_round_trip(_unused_ void **state)
     store_close(store);
 }
 
-static int add_group(StoreTransaction *t, const char *tenant, const char *id, const char *name, int64_t size, Error *e)
+static int add_group(StoreTransaction *t, const char *tenant, const char *id, const char *name, int64_t size,
+                     Error *e)
 {
     return statement_group_add(
         t, &(GroupAddParameters){.tenant = tenant, .id = id, .name = name, .size = size}, e);
@@ -85,7 +86,8 @@ static int kinds_job(StoreTransaction *t, _unused_ void *context, Error *e)
 {
     GroupListRow *rows = NULL;
     size_t count = 99;
-    assert_int_equal(statement_group_list(t, &(GroupListParameters){.tenant = "a", .limit = 10}, &rows, &count, e), 0);
+    assert_int_equal(
+        statement_group_list(t, &(GroupListParameters){.tenant = "a", .limit = 10}, &rows, &count, e), 0);
     assert_int_equal(count, 0);
     /* Bytewise order, capital letters first, in both databases. */
     static const char *const names[] = {"b", "B", "a", "ä", "a b", "aa", "_"};
@@ -95,7 +97,8 @@ static int kinds_job(StoreTransaction *t, _unused_ void *context, Error *e)
         assert_int_equal(add_group(t, "a", id, names[i], (int64_t)i, e), 1);
     }
     assert_int_equal(add_group(t, "b", "g0", "b", 5, e), 1);
-    assert_int_equal(statement_group_list(t, &(GroupListParameters){.tenant = "a", .limit = 100}, &rows, &count, e), 0);
+    assert_int_equal(
+        statement_group_list(t, &(GroupListParameters){.tenant = "a", .limit = 100}, &rows, &count, e), 0);
     assert_int_equal(count, ELEMENTSOF(names));
     static const char *const sorted[] = {"B", "_", "a", "a b", "aa", "b", "ä"};
     for (size_t i = 0; i < count; i++)
@@ -105,26 +108,32 @@ static int kinds_job(StoreTransaction *t, _unused_ void *context, Error *e)
     assert_int_equal(total, ELEMENTSOF(names));
     assert_int_equal(statement_group_everywhere(t, &total, e), 0);
     assert_int_equal(total, ELEMENTSOF(names) + 1);
-    assert_int_equal(statement_group_like(t, &(GroupLikeParameters){.tenant = "a", .pattern = "B%"}, &total, e), 0);
+    assert_int_equal(
+        statement_group_like(t, &(GroupLikeParameters){.tenant = "a", .pattern = "B%"}, &total, e), 0);
     assert_int_equal(total, 1);
     /* NULL equals NULL with IS NOT DISTINCT FROM. */
-    assert_int_equal(statement_group_same_description(t, &(GroupSameDescriptionParameters){.tenant = "a"}, &total, e), 0);
+    assert_int_equal(
+        statement_group_same_description(t, &(GroupSameDescriptionParameters){.tenant = "a"}, &total, e), 0);
     assert_int_equal(total, ELEMENTSOF(names));
-    assert_int_equal(statement_group_resize(
-                         t, &(GroupResizeParameters){.tenant = "a", .id = "g1", .size = 9, .has_expires = true}, e),
-                     1);
-    assert_int_equal(statement_group_resize(t, &(GroupResizeParameters){.tenant = "c", .id = "g1", .size = 9}, e), 0);
+    assert_int_equal(
+        statement_group_resize(
+            t, &(GroupResizeParameters){.tenant = "a", .id = "g1", .size = 9, .has_expires = true}, e),
+        1);
+    assert_int_equal(
+        statement_group_resize(t, &(GroupResizeParameters){.tenant = "c", .id = "g1", .size = 9}, e), 0);
     return 0;
 }
 
 static int expressions_job(StoreTransaction *t, _unused_ void *context, Error *e)
 {
     GroupPutRow put;
-    assert_int_equal(
-        statement_group_put(t, &(GroupPutParameters){.tenant = "z", .id = "1", .name = "n", .size = 2}, &put, e), 1);
+    assert_int_equal(statement_group_put(
+                         t, &(GroupPutParameters){.tenant = "z", .id = "1", .name = "n", .size = 2}, &put, e),
+                     1);
     assert_int_equal(put.size, 2);
-    assert_int_equal(
-        statement_group_put(t, &(GroupPutParameters){.tenant = "z", .id = "2", .name = "n", .size = 3}, &put, e), 1);
+    assert_int_equal(statement_group_put(
+                         t, &(GroupPutParameters){.tenant = "z", .id = "2", .name = "n", .size = 3}, &put, e),
+                     1);
     assert_string_equal(put.id, "1");
     assert_int_equal(put.size, 5);
 
@@ -140,7 +149,8 @@ static int expressions_job(StoreTransaction *t, _unused_ void *context, Error *e
     assert_int_equal(sum.is_several, 0);
     CounterGetRow counter; /* text of a migration */
     assert_int_equal(
-        statement_counter_get(t, &(CounterGetParameters){.name = "first; with ' and \" in it"}, &counter, e), 1);
+        statement_counter_get(t, &(CounterGetParameters){.name = "first; with ' and \" in it"}, &counter, e),
+        1);
 
     DialectNameRow dialect;
     assert_int_equal(statement_dialect_name(t, &dialect, e), 1);
@@ -148,10 +158,12 @@ static int expressions_job(StoreTransaction *t, _unused_ void *context, Error *e
 
     /* Left joins make columns optional; an empty blob is not NULL. */
     assert_int_equal(add_group(t, "z", "3", "o", 0, e), 1);
-    assert_int_equal(statement_member_add(t, &(MemberAddParameters){.tenant = "z", .group_id = "1", .id = "m"}, e), 1);
+    assert_int_equal(
+        statement_member_add(t, &(MemberAddParameters){.tenant = "z", .group_id = "1", .id = "m"}, e), 1);
     GroupMembersRow *rows = NULL;
     size_t count = 0;
-    assert_int_equal(statement_group_members(t, &(GroupMembersParameters){.tenant = "z"}, &rows, &count, e), 0);
+    assert_int_equal(statement_group_members(t, &(GroupMembersParameters){.tenant = "z"}, &rows, &count, e),
+                     0);
     assert_int_equal(count, 2);
     assert_string_equal(rows[0].member, "m");
     assert_non_null(rows[0].payload.data);
@@ -390,7 +402,8 @@ typedef struct Item {
     ErrorCode code;
 } Item;
 
-/* Every third fails after it has written; every seventh hits a unique violation inside a savepoint and goes on. */
+/* Every third fails after it has written; every seventh hits a unique violation inside a savepoint and goes
+ * on. */
 static int item_job(StoreTransaction *t, void *context, Error *e)
 {
     const Item *item = context;
@@ -772,8 +785,8 @@ static void test_failed_migration(_unused_ void **state)
     Store *store = test_open_new(1, false);
     store_close(store);
     store = open_with(NULL, true);
-    changed[3].sqlite = changed[3].postgresql =
-        "CREATE TABLE third (id TEXT); INSERT INTO journal (at, text) VALUES (1, 'x'); INSERT INTO no_table VALUES (1);";
+    changed[3].sqlite = changed[3].postgresql = "CREATE TABLE third (id TEXT); INSERT INTO journal (at, "
+                                                "text) VALUES (1, 'x'); INSERT INTO no_table VALUES (1);";
     Error error = ERROR_INIT;
     assert_true(store_migrate(store, NULL, &error) < 0);
     assert_int_equal(error.code, ERROR_INTERNAL);
@@ -818,8 +831,8 @@ static void test_concurrent_migrations(_unused_ void **state)
 
 static void test_bad_locations(_unused_ void **state)
 {
-    static const char *const locations[] = {NULL, "", "sqlite", "mysql:x", "/var/lib/x.db", "sqlite:relative.db",
-                                            "sqlite:", "postgresql:"};
+    static const char *const locations[] = {
+        NULL, "", "sqlite", "mysql:x", "/var/lib/x.db", "sqlite:relative.db", "sqlite:", "postgresql:"};
     for (size_t i = 0; i < ELEMENTSOF(locations); i++) {
         StoreSettings settings = {.location = locations[i]};
         Store *store = NULL;

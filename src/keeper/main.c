@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bastide-keeper: the server and its administration. */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/options.h"
+#include "base/string.h"
+#include "crypto/start.h"
+#include "crypto/x509.h"
+#include "custody/keeper_client.h"
+#include "keeper/confine.h"
+#include "keeper/keeper-config.h"
+#include "keeper/keeper.h"
+#include "keeper/server.h"
+
+#define CONFIG_PATH_DEFAULT BASTIDE_PREFIX "/etc/keeper.conf"
+#define CALL_TIMEOUT        (60 * USEC_PER_SEC)
+
+enum { PASSPHRASE_LIMIT = 1024 };
+
+#if defined(__SANITIZE_ADDRESS__)
+/* The leak checker attaches to the process, which the keeper forbids; leaks are looked for in the unit tests.
+ */
+const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void)
+{
+    return "detect_leaks=0";
+}
+#endif
+
+static int finish(const char *context, const Error *error)
+{
+    log_error_record(LOG_LEVEL_ERROR, context, error);
+    return error_describe(error->code)->exit_status;
+}
+
+static int load_config(const ParsedOptions *options, KeeperConfig *config, Error *error)
+{
+    const char *path = options_get(options, "config");
+
+    return keeper_config_load(path ? path : CONFIG_PATH_DEFAULT, path == NULL, config, error);
+}
+
+/* --- run --- */
+
+/* The service manager's socket, connected before system calls are given up; -1 = there is none. */
+static int open_notify(void)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    _cleanup_close_ int descriptor = -1;
+    socklen_t length;
+
+    if (!path || (path[0] != '/' && path[0] != '@') ||
+        string_copy(address.sun_path, sizeof(address.sun_path), path) < 0)
+        return -1;
+    length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    if (path[0] == '@')
+        address.sun_path[0] = '\0';
+    descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0 || connect(descriptor, (const struct sockaddr *)&address, length) < 0)
+        return -1;
+    return TAKE_FD(descriptor);
+}
+
+static void notify(int descriptor, const char *text)
+{
+    if (descriptor >= 0)
+        (void)!send(descriptor, text, strlen(text), MSG_NOSIGNAL);
+}
+
+/* The directories of the keys and of the socket; what exists is left as it is (and checked by the vault). */
+static int make_directories(const KeeperConfig *config, Error *error)
+{
+    const char *const paths[] = {config->directory, config->socket};
+
+    for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+        _cleanup_free_ char *parent = string_duplicate(paths[i]);
+        int r = 0;
+
+        *strrchr(parent, '/') = '\0';
+        if (*parent)
+            r = directory_make(parent, 0755);
+        if (r < 0)
+            return error_set_errno(error, ERROR_IO, -r, "cannot make %s", parent);
+    }
+    if (mkdir(config->directory, 0700) < 0)
+        return errno == EEXIST ? 0
+                               : error_set_errno(error, ERROR_IO, errno, "cannot make %s", config->directory);
+    if (geteuid() == 0 && lchown(config->directory, config->uid, config->gid) < 0)
+        return error_set_errno(error, ERROR_IO, errno, "cannot hand %s over", config->directory);
+    return 0;
+}
+
+static int open_signals(int *ret_descriptor, Error *error)
+{
+    sigset_t signals;
+
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
+        return error_set_errno(error, ERROR_INTERNAL, errno, "cannot block signals");
+    *ret_descriptor = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    return *ret_descriptor < 0 ? error_set_errno(error, ERROR_INTERNAL, errno, "no descriptor for signals")
+                               : 0;
+}
+
+/* Everything that needs root, then none of it any more. */
+static int prepare(const KeeperConfig *config, int *ret_listener, int *ret_signals, Error *error)
+{
+    bool keeps_capability = false;
+    int r = make_directories(config, error);
+
+    if (r >= 0)
+        r = confine_process(error);
+    if (r >= 0 && crypto_start() < 0)
+        r = error_set(error, ERROR_CRYPTO, "the cryptographic libraries do not work");
+    if (r >= 0)
+        r = open_signals(ret_signals, error);
+    if (r >= 0)
+        r = confine_memory(config->is_lock_required, &keeps_capability, error);
+    if (r >= 0)
+        r = server_listen(config->socket, config->uid, config->manager_gid, ret_listener, error);
+    if (r >= 0)
+        r = confine_user(config->uid, config->gid, keeps_capability, error);
+    return r < 0 ? r : confine_system_calls(error);
+}
+
+static int serve(const KeeperConfig *config, Error *error)
+{
+    _cleanup_close_ int listener = -1, signals = -1, notifier = open_notify();
+    _cleanup_keeper_ Keeper *keeper = NULL;
+    ServerSettings settings = {.manager_uid = config->manager_uid, .clock = &system_clock};
+    int r = prepare(config, &listener, &signals, error);
+
+    if (r >= 0)
+        r = keeper_new(config->directory, &system_clock, &keeper, error);
+    if (r < 0)
+        return r;
+    settings.listener = listener;
+    settings.signals = signals;
+    log_notice("version %s, %s, on %s", BASTIDE_VERSION, keeper_state_to_string(keeper_state(keeper)),
+               config->socket);
+    notify(notifier, "READY=1");
+    r = server_run(keeper, &settings, error);
+    notify(notifier, "STOPPING=1");
+    log_notice("stopped");
+    return r;
+}
+
+static int verb_run(const ParsedOptions *options, void *context)
+{
+    _cleanup_(keeper_config_done) KeeperConfig config = {0};
+    Error error = ERROR_INIT;
+    int r = load_config(options, &config, &error);
+
+    if (r >= 0)
+        r = serve(&config, &error);
+    return r < 0 ? finish("run", &error) : 0;
+}
+
+/* --- administration --- */
+
+/* A file, or standard input for "-". Without the line's end. */
+static int read_passphrase(const char *path, Secret **ret_passphrase, Error *error)
+{
+    char buffer[PASSPHRASE_LIMIT + 2], *content = NULL;
+    size_t size = 0;
+    int r = 0;
+
+    if (string_equal(path, "-")) {
+        ssize_t count = read_full(STDIN_FILENO, buffer, sizeof(buffer));
+
+        r = count < 0 ? (int)count : 0;
+        size = count < 0 ? 0 : (size_t)count;
+        content = memory_duplicate(buffer, size + 1);
+        memory_wipe(buffer, sizeof(buffer));
+    } else
+        r = file_read_private(path, geteuid(), sizeof(buffer), &content, &size);
+    if (r == -EPERM)
+        return error_set(error, ERROR_INSECURE, "%s must be a plain file that only its owner can read", path);
+    if (r < 0) {
+        free(content);
+        return error_set_errno(error, ERROR_IO, -r, "cannot read the passphrase from %s", path);
+    }
+    while (size > 0 && (content[size - 1] == '\n' || content[size - 1] == '\r'))
+        size--;
+    if (size == 0 || size > PASSPHRASE_LIMIT)
+        r = error_set(error, ERROR_BAD_REQUEST, "a passphrase has 1 to %d bytes", PASSPHRASE_LIMIT);
+    else
+        *ret_passphrase = secret_new(content, size);
+    memory_wipe(content, size);
+    free(content);
+    return r;
+}
+
+typedef struct GivenCa {
+    char *certificate;
+    Secret *key;
+} GivenCa;
+
+static void given_ca_done(GivenCa *ca)
+{
+    free(ca->certificate);
+    (void)secret_free(ca->key);
+}
+
+static int read_key_file(const char *path, const Secret *passphrase, Secret **ret_pem, Error *error)
+{
+    _cleanup_private_key_ PrivateKey *key = NULL;
+    char *content = NULL;
+    size_t size = 0;
+    int r = file_read_private(path, geteuid(), KEY_PEM_LIMIT, &content, &size);
+
+    if (r == -EPERM)
+        return error_set(error, ERROR_INSECURE, "%s must be a plain file that only its owner can read", path);
+    if (r < 0)
+        return error_set_errno(error, ERROR_IO, -r, "cannot read %s", path);
+    r = private_key_from_pem(content, size, passphrase, &key, error);
+    memory_wipe(content, size);
+    free(content);
+    if (r >= 0 && private_key_to_pem(key, ret_pem) < 0)
+        r = error_set(error, ERROR_CRYPTO, "the key cannot be written anew");
+    return r;
+}
+
+static int read_ca(const ParsedOptions *options, GivenCa *ca, Error *error)
+{
+    const char *certificate = options_get(options, "ca-certificate"), *key = options_get(options, "ca-key"),
+               *passphrase_path = options_get(options, "ca-key-passphrase");
+    _cleanup_secret_ Secret *passphrase = NULL;
+    size_t size;
+    int r = 0;
+
+    if (!certificate && !key)
+        return 0;
+    if (!certificate || !key)
+        return error_set(error, ERROR_BAD_REQUEST, "--ca-certificate and --ca-key are given together");
+    if (passphrase_path)
+        r = read_passphrase(passphrase_path, &passphrase, error);
+    if (r < 0)
+        return r;
+    r = file_read(certificate, CHAIN_LIMIT, &ca->certificate, &size);
+    if (r < 0)
+        return error_set_errno(error, ERROR_IO, -r, "cannot read %s", certificate);
+    return read_key_file(key, passphrase, &ca->key, error);
+}
+
+static KeeperClient *open_client(const KeeperConfig *config)
+{
+    return keeper_client_new(config->socket, CALL_TIMEOUT);
+}
+
+static int initialise_offline(const KeeperConfig *config, const char *organisation, const GivenCa *ca,
+                              const Secret *passphrase, char **ret_trust, Error *error)
+{
+    _cleanup_keeper_ Keeper *keeper = NULL;
+    int r = make_directories(config, error);
+
+    if (r >= 0)
+        r = confine_process(error);
+    if (r >= 0)
+        r = confine_user(config->uid, config->gid, false, error);
+    if (r >= 0)
+        r = keeper_new(config->directory, &system_clock, &keeper, error);
+    if (r >= 0)
+        r = keeper_initialise(keeper, organisation, ca->certificate, ca->key, passphrase, error);
+    if (r >= 0)
+        *ret_trust = string_duplicate(keeper_trust(keeper));
+    return r;
+}
+
+static int initialise(const ParsedOptions *options, const KeeperConfig *config, char **ret_trust,
+                      Error *error)
+{
+    const char *organisation = options_get(options, "organisation"),
+               *path = options_get(options, "passphrase");
+    _cleanup_keeper_client_ KeeperClient *client = NULL;
+    _cleanup_(given_ca_done) GivenCa ca = {0};
+    _cleanup_secret_ Secret *passphrase = NULL;
+    int r = read_ca(options, &ca, error);
+
+    if (r >= 0 && path)
+        r = read_passphrase(path, &passphrase, error);
+    if (r < 0)
+        return r;
+    organisation = organisation ? organisation : "Bastide";
+    client = open_client(config);
+    if (keeper_client_connect(client, NULL) < 0)
+        return initialise_offline(config, organisation, &ca, passphrase, ret_trust, error);
+    return keeper_client_initialise(client, organisation, ca.certificate, ca.key, passphrase, ret_trust,
+                                    error);
+}
+
+/* The frame of every administration verb. */
+static int administer(const ParsedOptions *options,
+                      int (*work)(const ParsedOptions *options, const KeeperConfig *config, char **ret_text,
+                                  Error *error))
+{
+    _cleanup_(keeper_config_done) KeeperConfig config = {0};
+    _cleanup_free_ char *text = NULL;
+    Error error = ERROR_INIT;
+    int r = load_config(options, &config, &error);
+
+    if (r >= 0 && crypto_start() < 0)
+        r = error_set(&error, ERROR_CRYPTO, "the cryptographic libraries do not work");
+    if (r >= 0)
+        r = work(options, &config, &text, &error);
+    if (r < 0)
+        return finish(options_verb(options)->name, &error);
+    if (text)
+        printf("%s", text);
+    return fflush(stdout) == 0 ? 0 : 74;
+}
+
+static int verb_init(const ParsedOptions *options, void *context)
+{
+    return administer(options, initialise);
+}
+
+static int show_status(const ParsedOptions *options, const KeeperConfig *config, char **ret_text,
+                       Error *error)
+{
+    _cleanup_keeper_client_ KeeperClient *client = open_client(config);
+    KeeperStatus status;
+    int r = keeper_client_status(client, &status, error);
+
+    if (r >= 0)
+        *ret_text = string_format("state       %s\nversion     %s\ngeneration  %u\n",
+                                  keeper_state_to_string(status.state), status.version, status.generation);
+    return r;
+}
+
+static int verb_status(const ParsedOptions *options, void *context)
+{
+    return administer(options, show_status);
+}
+
+static int import_ca(const ParsedOptions *options, const KeeperConfig *config, char **ret_text, Error *error)
+{
+    _cleanup_keeper_client_ KeeperClient *client = open_client(config);
+    _cleanup_(given_ca_done) GivenCa ca = {0};
+    int r = read_ca(options, &ca, error);
+
+    if (r < 0)
+        return r;
+    if (!ca.certificate)
+        return error_set(error, ERROR_BAD_REQUEST, "--ca-certificate and --ca-key are needed");
+    return keeper_client_import_ca(client, ca.certificate, ca.key, ret_text, error);
+}
+
+static int verb_import_ca(const ParsedOptions *options, void *context)
+{
+    return administer(options, import_ca);
+}
+
+static int unseal(const ParsedOptions *options, const KeeperConfig *config, char **ret_text, Error *error)
+{
+    const char *path = options_get(options, "passphrase");
+    _cleanup_keeper_client_ KeeperClient *client = open_client(config);
+    _cleanup_secret_ Secret *passphrase = NULL;
+    int r = read_passphrase(path ? path : "-", &passphrase, error);
+
+    return r < 0 ? r : keeper_client_unseal(client, passphrase, error);
+}
+
+static int verb_unseal(const ParsedOptions *options, void *context)
+{
+    return administer(options, unseal);
+}
+
+static int seal(const ParsedOptions *options, const KeeperConfig *config, char **ret_text, Error *error)
+{
+    _cleanup_keeper_client_ KeeperClient *client = open_client(config);
+
+    return keeper_client_seal(client, error);
+}
+
+static int verb_seal(const ParsedOptions *options, void *context)
+{
+    return administer(options, seal);
+}
+
+static int rotate(const ParsedOptions *options, const KeeperConfig *config, char **ret_text, Error *error)
+{
+    _cleanup_keeper_client_ KeeperClient *client = open_client(config);
+    uint32_t generation = 0;
+    int r = keeper_client_rotate_data_keys(client, &generation, error);
+
+    if (r >= 0)
+        *ret_text = string_format("generation  %u\n", generation);
+    return r;
+}
+
+static int verb_rotate(const ParsedOptions *options, void *context)
+{
+    return administer(options, rotate);
+}
+
+#define CA_OPTIONS                                                                                           \
+    {"ca-certificate", 0, "FILE", "PEM certificate of the authority to use, with its chain", false},         \
+        {"ca-key", 0, "FILE", "its private key (PEM, mode 0600)", false},                                    \
+    {                                                                                                        \
+        "ca-key-passphrase", 0, "FILE", "passphrase of an encrypted key; - is standard input", false         \
+    }
+
+static const Option init_options[] = {
+    {"organisation", 0, "NAME", "name in the certificates (default: Bastide)", false},
+    CA_OPTIONS,
+    {"passphrase", 0, "FILE", "wrap the master key with the passphrase in FILE; - is standard input", false},
+    {0},
+};
+static const Option import_options[] = {CA_OPTIONS, {0}};
+static const Option unseal_options[] = {
+    {"passphrase", 0, "FILE", "read the passphrase from FILE (default: standard input)", false},
+    {0},
+};
+static const Option no_options[] = {{0}};
+static const Option global_options[] = {
+    {"config", 'c', "FILE", "configuration (default: " CONFIG_PATH_DEFAULT ")", false},
+    {0},
+};
+
+static const Verb verbs[] = {
+    {"run", "", 0, 0, no_options, "serve",
+     "Locks its memory, becomes its user, gives up system calls, opens the keys and answers on the socket.",
+     verb_run},
+    {"init", "", 0, 0, init_options, "make the keys",
+     "Makes the master key, the authorities and the signing keys, once. Asks a running keeper to do it, or "
+     "does it itself. Prints the CA certificate.",
+     verb_init},
+    {"status", "", 0, 0, no_options, "show the state", NULL, verb_status},
+    {"import-ca", "", 0, 0, import_options, "use another certificate authority",
+     "The earlier ones stay trusted until they expire.", verb_import_ca},
+    {"unseal", "", 0, 0, unseal_options, "open a keeper whose master key is wrapped", NULL, verb_unseal},
+    {"seal", "", 0, 0, no_options, "forget all keys in memory",
+     "Afterwards the keeper answers nothing until it is unsealed or started again.", verb_seal},
+    {"rotate", "", 0, 0, no_options, "seal new values under new data keys",
+     "Values sealed earlier still open.", verb_rotate},
+    {0},
+};
+
+static const Program program = {
+    .name = "bastide-keeper",
+    .summary = "custody of the keys of Bastide",
+    .global_options = global_options,
+    .verbs = verbs,
+};
+
+int main(int argc, char **argv)
+{
+    log_init("bastide-keeper", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    return program_run(&program, argc, argv, NULL);
+}

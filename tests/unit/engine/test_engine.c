@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* PR5: one transition at a time. */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/string.h"
+#include "fixture.h"
+
+static const char P1[] = "p1", P2[] = "p2";
+
+static EngineTask task(const char *kind, const char *action, const char *node)
+{
+    return (EngineTask){.kind = kind, .action = action, .node_id = node, .timeout_ms = 60000, .is_idempotent = true};
+}
+
+static int succeed(Fixture *fixture, const char *provisioner, int64_t epoch, const Leased *leased)
+{
+    EngineReport report = {.task = leased->task, .attempt = leased->attempt, .state = ENGINE_REPORT_SUCCEEDED};
+    return fixture_report(fixture, provisioner, epoch, &report, false);
+}
+
+static int fail_task(Fixture *fixture, const Leased *leased, bool is_retry_sensible)
+{
+    EngineReport report = {.task = leased->task,
+                           .attempt = leased->attempt,
+                           .state = ENGINE_REPORT_FAILED,
+                           .is_retry_sensible = is_retry_sensible,
+                           .error_code = "step_failed",
+                           .error_message = "exit status 1"};
+    return fixture_report(fixture, P1, 1, &report, false);
+}
+
+static void assert_text(char *text, const char *expected)
+{
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+/* A chain over a join runs to its end without a barrier or a poll in between. */
+static void test_chain(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[8];
+    char execution[ID_SIZE];
+    fixture_open(&f, 1, 2);
+    EngineTask tasks[] = {task("provider", "create", f.nodes[0]), task("provider", "create", f.nodes[1]),
+                          task("join", "join", NULL), task("automator", "start", f.nodes[0])};
+    EngineEdge edges[] = {{1, 3}, {2, 3}, {3, 4}};
+    fixture_submit(&f, "create", tasks, 4, edges, 3, execution);
+    assert_int_equal(f.wakes, 1);
+    assert_int_equal(fixture_lease(&f, P1, 1, 8, leased), 2);
+    assert_int_equal(engine_lease_count(f.engine), 2);
+    assert_int_equal(succeed(&f, P1, 1, &leased[0]), 1);
+    assert_text(fixture_task_state(&f, execution, 3), "waiting");
+    assert_int_equal(succeed(&f, P1, 1, &leased[1]), 1);
+    assert_text(fixture_task_state(&f, execution, 3), "succeeded");
+    assert_int_equal(fixture_lease(&f, P1, 1, 8, leased), 1);
+    assert_string_equal(leased[0].action, "start");
+    assert_int_equal(succeed(&f, P1, 1, &leased[0]), 1);
+    assert_text(fixture_execution_status(&f, execution), "terminated");
+    assert_text(fixture_cluster_status(&f), "active");
+    assert_int_equal(engine_lease_count(f.engine), 0);
+    assert_true(fixture_audit_is_valid(&f));
+    fixture_close(&f);
+}
+
+/* Two tasks that are ready for one node: the second waits for the node, and follows in the same transaction that gives it back. */
+static void test_node_is_exclusive(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[8];
+    char execution[ID_SIZE];
+    fixture_open(&f, 1, 1);
+    EngineTask tasks[] = {task("automator", "install", f.nodes[0]), task("automator", "install", f.nodes[0])};
+    fixture_submit(&f, "create", tasks, 2, NULL, 0, execution);
+    assert_int_equal(fixture_lease(&f, P1, 1, 8, leased), 1);
+    assert_int_equal(fixture_lease(&f, P1, 1, 8, leased + 1), 0);
+    assert_int_equal(succeed(&f, P1, 1, &leased[0]), 1);
+    assert_int_equal(fixture_lease(&f, P1, 1, 8, leased + 1), 1);
+    assert_int_equal(succeed(&f, P1, 1, &leased[1]), 1);
+    assert_text(fixture_execution_status(&f, execution), "terminated");
+    fixture_close(&f);
+}
+
+static void test_stale_reports_are_refused(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[2], again[2];
+    char execution[ID_SIZE];
+    fixture_open(&f, 1, 1);
+    EngineTask tasks[] = {task("automator", "install", f.nodes[0])};
+    fixture_submit(&f, "create", tasks, 1, NULL, 0, execution);
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, leased), 1);
+    assert_int_equal(succeed(&f, P2, 1, &leased[0]), 0); /* not its lease */
+    assert_int_equal(succeed(&f, P1, 2, &leased[0]), 0); /* another session */
+    f.clock.now += 31 * USEC_PER_SEC;
+    fixture_expire(&f);
+    assert_int_equal(fixture_lease(&f, P2, 5, 1, again), 1);
+    assert_int_equal(again[0].attempt, leased[0].attempt + 1);
+    assert_string_equal(again[0].step, leased[0].step); /* the same run: the runner knows it */
+    assert_int_equal(succeed(&f, P1, 1, &leased[0]), 0);
+    assert_int_equal(succeed(&f, P2, 5, &again[0]), 1);
+    assert_int_equal(succeed(&f, P2, 5, &again[0]), 0); /* once */
+    fixture_close(&f);
+}
+
+static void test_retry_then_failure(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[2];
+    char execution[ID_SIZE], first_step[56];
+    fixture_open(&f, 1, 2);
+    EngineTask tasks[] = {task("automator", "install", f.nodes[0]), task("automator", "start", f.nodes[1])};
+    EngineEdge edges[] = {{1, 2}};
+    fixture_submit(&f, "create", tasks, 2, edges, 1, execution);
+    for (unsigned failure = 1; failure <= 3; failure++) {
+        assert_int_equal(fixture_lease(&f, P1, 1, 2, leased), 1);
+        if (failure == 1)
+            (void)string_copy(first_step, sizeof(first_step), leased[0].step);
+        else
+            assert_string_not_equal(leased[0].step, first_step); /* a new run */
+        assert_int_equal(fail_task(&f, &leased[0], true), 1);
+        if (failure < 3) {
+            assert_int_equal(fixture_lease(&f, P1, 1, 2, leased), 0); /* backs off */
+            f.clock.now = (Usec)fixture_next_runnable(&f);
+        }
+    }
+    assert_text(fixture_task_state(&f, execution, 1), "failed");
+    assert_text(fixture_task_state(&f, execution, 2), "cancelled");
+    assert_text(fixture_execution_status(&f, execution), "failed");
+    assert_text(fixture_cluster_status(&f), "incomplete");
+    fixture_close(&f);
+}
+
+/* The only task fails for good: the execution must not count as done because all its tasks have ended. */
+static void test_last_task_fails(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[1];
+    char execution[ID_SIZE];
+    fixture_open(&f, 1, 1);
+    EngineTask tasks[] = {task("automator", "install", f.nodes[0])};
+    fixture_submit(&f, "create", tasks, 1, NULL, 0, execution);
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, leased), 1);
+    assert_int_equal(fail_task(&f, &leased[0], false), 1);
+    assert_text(fixture_execution_status(&f, execution), "failed");
+    fixture_close(&f);
+}
+
+/* A delete that is asked for while a create runs starts when the create has ended. */
+static void test_delete_waits_for_create(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[1];
+    char create[ID_SIZE], delete[ID_SIZE];
+    fixture_open(&f, 1, 1);
+    EngineTask creating[] = {task("provider", "create", f.nodes[0]), task("automator", "install", f.nodes[0])};
+    EngineTask deleting[] = {task("provider", "delete", f.nodes[0])};
+    EngineEdge edges[] = {{1, 2}};
+    fixture_submit(&f, "create", creating, 2, edges, 1, create);
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, leased), 1);
+    f.clock.now += USEC_PER_SEC;
+    fixture_submit(&f, "delete", deleting, 1, NULL, 0, delete);
+    assert_text(fixture_execution_status(&f, delete), "pending");
+    assert_true(fixture_cancel(&f, create, false) >= 0);
+    assert_text(fixture_execution_status(&f, create), "cancelling");
+    EngineReport report = {.task = leased[0].task, .attempt = leased[0].attempt, .state = ENGINE_REPORT_CANCELLED};
+    assert_int_equal(fixture_report(&f, P1, 1, &report, false), 1);
+    assert_text(fixture_execution_status(&f, create), "cancelled");
+    assert_text(fixture_execution_status(&f, delete), "started");
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, leased), 1);
+    assert_int_equal(succeed(&f, P1, 1, &leased[0]), 1);
+    assert_text(fixture_cluster_status(&f), "terminated");
+    assert_int_equal(fixture_cancel(&f, delete, false), -EEXIST);
+    fixture_close(&f);
+}
+
+static void test_decisions(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[1];
+    char execution[ID_SIZE], step[56];
+    fixture_open(&f, 1, 1);
+    EngineTask tasks[] = {task("automator", "initialize", f.nodes[0])};
+    fixture_submit(&f, "create", tasks, 1, NULL, 0, execution);
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, leased), 1);
+    (void)string_copy(step, sizeof(step), leased[0].step);
+    EngineReport unknown = {.task = leased[0].task, .attempt = leased[0].attempt, .state = ENGINE_REPORT_UNKNOWN};
+    assert_int_equal(fixture_report(&f, P1, 1, &unknown, false), 1);
+    assert_text(fixture_task_state(&f, execution, 1), "needs_decision");
+    assert_text(fixture_execution_status(&f, execution), "started");
+    assert_true(fixture_decide(&f, leased[0].task, ENGINE_DECISION_RETRY) >= 0);
+    assert_int_equal(fixture_decide(&f, leased[0].task, ENGINE_DECISION_RETRY), -EEXIST);
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, leased), 1);
+    assert_string_not_equal(leased[0].step, step);
+    unknown.attempt = leased[0].attempt;
+    assert_int_equal(fixture_report(&f, P1, 1, &unknown, false), 1);
+    assert_true(fixture_decide(&f, leased[0].task, ENGINE_DECISION_DONE) >= 0);
+    assert_text(fixture_execution_status(&f, execution), "terminated");
+    fixture_close(&f);
+}
+
+static void test_bad_results_are_failures(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[1];
+    char execution[ID_SIZE];
+    fixture_open(&f, 1, 1);
+    EngineTask tasks[] = {task("provider", "create", f.nodes[0])};
+    fixture_submit(&f, "create", tasks, 1, NULL, 0, execution);
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, leased), 1);
+    EngineReport report = {.task = leased[0].task,
+                           .attempt = leased[0].attempt,
+                           .state = ENGINE_REPORT_SUCCEEDED,
+                           .result = "{\"ssh_port\":99999}"};
+    assert_int_equal(fixture_report(&f, P1, 1, &report, false), 1);
+    assert_text(fixture_task_state(&f, execution, 1), "failed");
+    fixture_close(&f);
+}
+
+static void test_restart_gives_fresh_grace(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[1];
+    char execution[ID_SIZE];
+    fixture_open(&f, 1, 1);
+    EngineTask tasks[] = {task("automator", "install", f.nodes[0])};
+    fixture_submit(&f, "create", tasks, 1, NULL, 0, execution);
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, leased), 1);
+    f.clock.now += 29 * USEC_PER_SEC;
+    fixture_restart(&f);
+    f.clock.now += 29 * USEC_PER_SEC;
+    fixture_expire(&f);
+    assert_text(fixture_task_state(&f, execution, 1), "leased");
+    bool is_lost;
+    engine_renew(f.engine, P1, &(EngineHeld){leased[0].task, leased[0].attempt}, 1, &is_lost);
+    assert_false(is_lost);
+    f.clock.now += 29 * USEC_PER_SEC;
+    fixture_expire(&f);
+    assert_int_equal(succeed(&f, P1, 1, &leased[0]), 1);
+    fixture_close(&f);
+}
+
+static void test_malformed_task_ids(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "x", "abcdefghijklmnopqrst", "abcdefghijklmnopqrst-", "abcdefghijklmnopqrst-0",
+                                      "abcdefghijklmnopqrst-1x", "abcdefghijklmnopqrst_1", "abcdefghijklmnopqrst-99999999999"};
+    char id[ID_SIZE];
+    int64_t number;
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+        assert_false(engine_task_parse(bad[i], id, &number));
+    assert_true(engine_task_parse("abcdefghijklmnopqrst-17", id, &number));
+    assert_int_equal(number, 17);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_node_is_exclusive),
+        cmocka_unit_test(test_stale_reports_are_refused),
+        cmocka_unit_test(test_retry_then_failure),
+        cmocka_unit_test(test_last_task_fails),
+        cmocka_unit_test(test_delete_waits_for_create),
+        cmocka_unit_test(test_decisions),
+        cmocka_unit_test(test_bad_results_are_failures),
+        cmocka_unit_test(test_restart_gives_fresh_grace),
+        cmocka_unit_test(test_malformed_task_ids),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
