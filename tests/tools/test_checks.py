@@ -76,7 +76,7 @@ BODY = "int f(void)\n{\n%s}\n"
     ("a.c", LICENCE + BODY % "    strcpy(a, b);\n", "4: banned-call: strcpy(): use string_copy"),
     ("a.c", LICENCE + BODY % "    return atoi (a);\n", "4: banned-call"),
     ("a.c", LICENCE + BODY % ("    f();\n" * 81), "3: function-length: 81 lines"),
-    ("a.c", LICENCE + BODY % ("{" * 6 + "}" * 6 + "\n"), "4: nesting"),
+    ("a.c", LICENCE + BODY % (" " + "{" * 6 + "}" * 6 + "\n"), "4: nesting"),
     ("a.c", LICENCE + "\n" * 1000, "1001: file-length"),
     ("a.h", LICENCE + PROSE, "2: pragma-once"),
     ("a.h", LICENCE + "#pragma once\n/* Short. */\n", "1: header-prose"),
@@ -90,7 +90,7 @@ def test_source_refuses(tmp_path, name, text, place):
 
 @pytest.mark.parametrize("name, text", [
     ("a.c", LICENCE + BODY % ("    f();\n" * 80)),
-    ("a.c", LICENCE + BODY % ("{" * 5 + "}" * 5 + "\n")),
+    ("a.c", LICENCE + BODY % (" " + "{" * 5 + "}" * 5 + "\n")),
     ("a.c", LICENCE + '/* strcpy(a, b) */ const char *s = "system(1)";\n'),
     ("a.c", LICENCE + "int my_strcpy(void); int y = a.system(1), z = p->random(2);\n"),
     ("a.c", LICENCE + "/* check-source: allow banned-call, because the test wants it */\nint x = atoi(a);\n"),
