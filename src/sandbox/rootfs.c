@@ -196,7 +196,7 @@ static int fill_dev(const HostSpec *spec, Error *error)
     if (r >= 0)
         r = mount_at("devpts", "root/dev/pts", MS_NOSUID | MS_NOEXEC, options, error);
     (void)string_print(options, sizeof(options), "mode=1777,uid=%u,gid=%u,size=%llu", spec->first_uid,
-                       spec->first_uid, (unsigned long long)spec->storage_bytes);
+                       spec->first_uid, (unsigned long long)spec->storage_bytes / 2);
     if (r >= 0)
         r = mount_at("tmpfs", "root/dev/shm", MS_NOSUID | MS_NODEV, options, error);
     return r < 0 ? r
@@ -244,7 +244,7 @@ static int fill_run(const HostSpec *spec, Error *error)
 {
     char options[96];
     (void)string_print(options, sizeof(options), "mode=0755,uid=%u,gid=%u,size=%llu", spec->first_uid,
-                       spec->first_uid, (unsigned long long)spec->storage_bytes);
+                       spec->first_uid, (unsigned long long)spec->storage_bytes / 4);
     int r = mount_at("tmpfs", "root/run", MS_NOSUID | MS_NODEV, options, error);
     if (r >= 0)
         r = make_directory(spec, "root/run/sshd", 0755, 0, error);
