@@ -194,7 +194,9 @@ size_t host_set_elements(const AddressPlan *plan, uint32_t cluster_number, uint3
     add_element(&ret_elements[0], NETWORK_SENDERS_V4, link, mac, &network_order, sizeof(network_order));
     add_element(&ret_elements[1], NETWORK_SENDERS_V6, link, mac, ipv6, sizeof(ipv6));
     add_element(&ret_elements[2], NETWORK_SENDERS_V6, link, mac, local, sizeof(local));
-    return 3;
+    add_element(&ret_elements[3], NETWORK_NEIGHBOURS_V6, link, mac, ipv6, sizeof(ipv6));
+    add_element(&ret_elements[4], NETWORK_NEIGHBOURS_V6, link, mac, local, sizeof(local));
+    return HOST_ELEMENTS;
 }
 
 static int change_elements(const AddressPlan *plan, uint32_t cluster_number, uint32_t ipv4, bool is_added)

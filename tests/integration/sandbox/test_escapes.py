@@ -213,3 +213,26 @@ def test_unix_sockets_of_the_machine_are_out_of_reach(sandbox, victim):
         s.listen(1)
         program = SYSCALLS + ("import socket\ns=socket.socket(socket.AF_UNIX)\ntry:\n  s.connect(%r);print('true')\nexcept OSError:\n  print('false')" % name)
         assert sandbox.python(victim, program) is False
+
+
+def test_host_cannot_announce_the_ipv6_address_of_another(sandbox, neighbour, debian):
+    liar = sandbox.create("liar")
+    victim, target = debian["address_v6"], neighbour["address_v6"]
+
+    def announced(address):
+        program = f"""
+import json, socket
+mac = bytes.fromhex(open('/sys/class/net/eth0/address').read().strip().replace(':', ''))
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
+for _ in range(3):
+    s.sendto(bytes([136, 0, 0, 0, 0x20, 0, 0, 0]) + socket.inet_pton(socket.AF_INET6, {address!r}) + bytes([2, 1]) + mac, ({victim!r}, 0))
+print(json.dumps(mac.hex(':')))"""
+        mac = sandbox.python(liar, program)
+        return mac in sandbox.ssh(debian, f"ip -6 neigh show {address}").stdout
+
+    assert sandbox.ssh(debian, f"ping -c1 -W2 {target} && ping -c1 -W2 {liar['address_v6']}").returncode == 0
+    assert announced(liar["address_v6"])
+    assert not announced(target)
+    assert sandbox.ssh(debian, f"ping -c1 -W2 {target}").returncode == 0
+    assert sandbox.request({"op": "delete", "id": liar["id"]})["deleted"]
