@@ -47,7 +47,8 @@ static const Verb verbs[] = {
      .maximum = 2,
      .options = create_options,
      .help = "create a cluster",
-     .description = "First paragraph.\n\nSecond - with .dots and \\ in it.\n.starts with a dot\n",
+     .description = "First\nparagraph.\n\n  an example\n  of two lines\n\nSecond - with .dots and \\ in "
+                    "it.\n.starts with a dot\n",
      .run = run_verb},
     {.name = "nodes", .maximum = -1, .help = "show nodes", .run = run_verb},
     {.name = "nodes log",
@@ -216,6 +217,9 @@ static void test_help(void **state)
                         "create a cluster\n"
                         "\n"
                         "First paragraph.\n"
+                        "\n"
+                        "  an example\n"
+                        "  of two lines\n"
                         "\n"
                         "Second - with .dots and \\ in it. .starts with a dot\n"
                         "\n"
