@@ -3,11 +3,14 @@
  * passphrases, crashes, tampering, hostile peers. */
 
 #include <ftw.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "crypto/start.h"
 #include "fixture.h"
+#include "keeper/confine.h"
 
 static char *proc_status(pid_t pid)
 {
@@ -62,6 +65,83 @@ static void assert_confined(const Site *site)
     (void)string_print(path, sizeof(path), "/proc/%d/mem", site->pid);
     assert_int_equal(open(path, O_RDONLY | O_CLOEXEC), -1);
     become(0);
+}
+
+/* What a call does in a process that has given up its system calls: the signal that ended it, or 0. */
+static int signal_of(void (*work)(void))
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        const struct rlimit none = {0, 0};
+
+        (void)setrlimit(RLIMIT_CORE, &none);
+        if (confine_system_calls(NULL) < 0)
+            _exit(1);
+        work();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static void work_time(void)
+{
+    (void)clock_realtime(&system_clock);
+    (void)access("/", F_OK);
+}
+
+static void work_socket(void)
+{
+    (void)socket(AF_INET, SOCK_STREAM, 0);
+}
+
+static void work_exec(void)
+{
+    (void)execl("/bin/true", "true", (char *)NULL);
+}
+
+static void work_kill(void)
+{
+    (void)kill(1, 0);
+}
+
+static void work_chown(void)
+{
+    (void)!chown("/nonexistent", 0, 0);
+}
+
+static void work_setuid(void)
+{
+    (void)!setuid(0);
+}
+
+#if !defined(__SANITIZE_ADDRESS__)
+static void work_executable_memory(void)
+{
+    (void)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+#endif
+
+static void test_system_calls(void **state)
+{
+    static void (*const forbidden[])(void) = {
+        work_socket,
+        work_exec,
+        work_kill,
+        work_chown,
+        work_setuid,
+#if !defined(__SANITIZE_ADDRESS__)
+        work_executable_memory,
+#endif
+    };
+
+    assert_int_equal(signal_of(work_time), 0);
+    for (size_t i = 0; i < ELEMENTSOF(forbidden); i++)
+        assert_int_equal(signal_of(forbidden[i]), SIGSYS);
 }
 
 static void assert_no_core(const Site *site)
@@ -671,6 +751,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_confinement),
+        cmocka_unit_test(test_system_calls),
         cmocka_unit_test(test_start_without_root),
         cmocka_unit_test(test_start_as_a_third_user),
         cmocka_unit_test(test_files),
