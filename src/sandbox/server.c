@@ -285,12 +285,13 @@ static void server_done(Server *server)
     while (server->connections)
         connection_free(server->connections);
     workers_stop(server);
-    STRING_MAP_FOREACH (server->state.hosts, i) {
-        Host *host = i.value;
-        (void)sd_event_source_disable_unref(host->pid_source);
-    }
-    if (server->state.hosts)
+    if (server->state.hosts) { /* opened */
+        STRING_MAP_FOREACH (server->state.hosts, i) {
+            Host *host = i.value;
+            (void)sd_event_source_disable_unref(host->pid_source);
+        }
         state_done(&server->state);
+    }
     if (server->network.router)
         network_done(&server->network);
     (void)sd_event_unref(server->event);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,7 +50,8 @@ static void run_make(const Server *server, const Host *host, WorkerResult *resul
         .runner = server->settings->runner,
         .router = server->router,
         .bridge = bridge,
-        .storage_bytes = server->settings->storage_bytes,
+        /* Files in memory count as memory and no kill frees them: they may never fill the limit. */
+        .storage_bytes = MIN(server->settings->storage_bytes, host->limits.memory_bytes / 2),
         .limits = host->limits,
         .first_uid = (uint32_t)server->settings->first_uid + host->slot * HOST_IDS,
         .plan = server->network.plan,
