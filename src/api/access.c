@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "api/access_tokens.h"
 #include "api/api_internal.h"
 #include "base/string.h"
 #include "crypto/hash.h"

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "api/cluster_view.h"
 #include "api/internal.h"
 #include "api/issuing.h"
 #include "base/file.h"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/issuing.h"
 
+#include <errno.h>
+
 #include "base/buffer.h"
 #include "base/string.h"
 #include "crypto/ssh.h"

@@ -33,13 +33,15 @@ int password_verify(const char *hash, const Secret *password)
     bool is_real = hash && strlen(hash) < crypto_pwhash_STRBYTES && string_starts_with(hash, "$argon2id$") &&
                    crypto_pwhash_str_needs_rehash(hash, operations, memory) >= 0;
     bool is_too_long = secret_size(password) > PASSWORD_LENGTH_MAX;
+    char tried[crypto_pwhash_STRBYTES] = "";
     int r;
 
     if (sodium_init() < 0)
         return -ENOSYS;
+    (void)string_copy(tried, sizeof(tried), is_real ? hash : decoy);
     /* Too long is refused after the usual work, with a piece of the password that is certainly short enough.
      */
-    r = crypto_pwhash_str_verify(is_real ? hash : decoy, (const char *)secret_bytes(password),
+    r = crypto_pwhash_str_verify(tried, (const char *)secret_bytes(password),
                                  is_too_long ? PASSWORD_LENGTH_MAX : secret_size(password));
     return r == 0 && is_real && !is_too_long ? 0 : -EKEYREJECTED;
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "net/http_parse.h"
+
 #include <errno.h>
 #include <strings.h>
 
 #include "base/string.h"
-#include "net/http_parse.h"
 
-/* How this works: http_head_find() only looks for line ends, so that a slow client costs one memchr() a read. All
- * judgement is in http_head_parse(), which walks the lines of the whole head once. Field names that decide about framing
- * have a row in special_fields; of all others only those in list_fields may be repeated. */
+/* How this works: http_head_find() only looks for line ends, so that a slow client costs one memchr() a read.
+ * All judgement is in http_head_parse(), which walks the lines of the whole head once. Field names that
+ * decide about framing have a row in special_fields; of all others only those in list_fields may be repeated.
+ */
 
 enum {
     CLASS_TOKEN = 1 << 0,  /* RFC 9110 tchar */
@@ -49,10 +51,13 @@ static const uint8_t character_classes[256] = {
 
 /* Fields whose grammar is a list, so that several lines mean the same as one (RFC 9110, 5.3). */
 static const char *const list_fields[] = {
-    "accept",        "accept-charset", "accept-encoding", "accept-language",  "cache-control",
-    "connection",    "forwarded",      "if-match",        "if-none-match",    "keep-alive",
-    "pragma",        "te",             "trailer",         "upgrade",          "via",
-    "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "prefer",     "warning",
+    "accept",          "accept-charset",   "accept-encoding",
+    "accept-language", "cache-control",    "connection",
+    "forwarded",       "if-match",         "if-none-match",
+    "keep-alive",      "pragma",           "te",
+    "trailer",         "upgrade",          "via",
+    "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+    "prefer",          "warning",
 };
 
 typedef struct FaultRow {
@@ -69,8 +74,8 @@ static const FaultRow fault_rows[] = {
 };
 
 static const char *const method_names[] = {
-    [HTTP_METHOD_GET] = "GET",       [HTTP_METHOD_HEAD] = "HEAD",     [HTTP_METHOD_POST] = "POST",
-    [HTTP_METHOD_PUT] = "PUT",       [HTTP_METHOD_PATCH] = "PATCH",   [HTTP_METHOD_DELETE] = "DELETE",
+    [HTTP_METHOD_GET] = "GET",         [HTTP_METHOD_HEAD] = "HEAD",   [HTTP_METHOD_POST] = "POST",
+    [HTTP_METHOD_PUT] = "PUT",         [HTTP_METHOD_PATCH] = "PATCH", [HTTP_METHOD_DELETE] = "DELETE",
     [HTTP_METHOD_OPTIONS] = "OPTIONS",
 };
 
@@ -365,7 +370,8 @@ static HttpFault take_host(HeadWalk *walk, HttpSpan value)
     if (walk->has_host || length == 0 || length > 255 + 6)
         return HTTP_FAULT_HOST;
     if (text[0] == '[') { /* an IPv6 address */
-        for (end = 1; end < length && (has_class(text[end], CLASS_HEX) || text[end] == ':' || text[end] == '.');)
+        for (end = 1;
+             end < length && (has_class(text[end], CLASS_HEX) || text[end] == ':' || text[end] == '.');)
             end++;
         if (end < 4 || end == length || text[end] != ']')
             return HTTP_FAULT_HOST;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The request parser: HTTP/1.1 as RFC 9112 has it, with every leniency that the RFC merely permits left out, because two
- * parsers that disagree about where a request ends are how requests are smuggled. Pure: no I/O, no allocation, no state but
- * what the caller holds. Any thread.
+/* The request parser: HTTP/1.1 as RFC 9112 has it, with every leniency that the RFC merely permits left out,
+ * because two parsers that disagree about where a request ends are how requests are smuggled. Pure: no I/O,
+ * no allocation, no state but what the caller holds. Any thread.
  *
- * A caller collects bytes, asks http_head_find() whether the head is whole, gives the head to http_head_parse(), and
- * then takes the body by content_length or through an HttpChunked. After any fault the connection must be closed, since nobody
- * knows where the next request would begin. */
+ * A caller collects bytes, asks http_head_find() whether the head is whole, gives the head to
+ * http_head_parse(), and then takes the body by content_length or through an HttpChunked. After any fault the
+ * connection must be closed, since nobody knows where the next request would begin. */
 
 #include <sys/types.h>
 
@@ -18,9 +18,9 @@ enum {
     HTTP_LINE_LIMIT = 8 * 1024,  /* request line, without its CRLF */
     HTTP_HEAD_LIMIT = 16 * 1024, /* request line and fields with all line ends */
     HTTP_FIELDS_MAX = 64,
-    HTTP_QUERY_MAX = 128,              /* parameters */
-    HTTP_CHUNK_OVERHEAD_LIMIT = 4096,  /* bytes of chunk extensions and trailers in one body */
-    HTTP_CHUNK_EXTENSION_LIMIT = 256,  /* bytes of extensions of one chunk */
+    HTTP_QUERY_MAX = 128,             /* parameters */
+    HTTP_CHUNK_OVERHEAD_LIMIT = 4096, /* bytes of chunk extensions and trailers in one body */
+    HTTP_CHUNK_EXTENSION_LIMIT = 256, /* bytes of extensions of one chunk */
     HTTP_TRAILERS_MAX = 16,
 };
 
@@ -88,9 +88,10 @@ typedef struct HttpHead {
     HttpField fields[HTTP_FIELDS_MAX];
 } HttpHead;
 
-/* Looks for the end of a head at the start of [data, data+size). *scanned (0 before the first call for a head) remembers how far
- * earlier calls looked. One empty line before the request line is part of the head. Returns HTTP_FAULT_NONE with
- * *ret_size = 0 when more bytes are needed, or the head's size with its final empty line. */
+/* Looks for the end of a head at the start of [data, data+size). *scanned (0 before the first call for a
+ * head) remembers how far earlier calls looked. One empty line before the request line is part of the head.
+ * Returns HTTP_FAULT_NONE with *ret_size = 0 when more bytes are needed, or the head's size with its final
+ * empty line. */
 HttpFault http_head_find(const char *data, size_t size, size_t *scanned, size_t *ret_size);
 /* Parses a whole head of the size that http_head_find() told. */
 HttpFault http_head_parse(const char *data, size_t size, HttpHead *ret_head);
@@ -120,8 +121,8 @@ typedef struct HttpChunked {
 } HttpChunked;
 #define HTTP_CHUNKED_INIT ((HttpChunked){0})
 
-/* Takes bytes from [data, data+size): *ret_taken of them; if some are body they are the *ret_body_size ones at *ret_body (a part of
- * data). Call again while bytes are left and the body is not complete. */
+/* Takes bytes from [data, data+size): *ret_taken of them; if some are body they are the *ret_body_size ones
+ * at *ret_body (a part of data). Call again while bytes are left and the body is not complete. */
 HttpFault http_chunked_step(HttpChunked *chunked, const char *data, size_t size, size_t *ret_taken,
                             const char **ret_body, size_t *ret_body_size);
 bool http_chunked_is_complete(const HttpChunked *chunked);

@@ -35,6 +35,7 @@ def write(root, name, text):
     ("base", '#include "nowhere/string.h"', "no folder src/nowhere"),
 ])
 def test_layers_refuses(tmp_path, folder, line, problem):
+    write(tmp_path, "src/base/string.h", LICENCE)
     write(tmp_path, f"src/{folder}/a.c", LICENCE + line + "\n")
     status, output = run("check-layers", tmp_path)
     assert status == 1
@@ -47,6 +48,7 @@ def test_layers_refuses(tmp_path, folder, line, problem):
     ("provisioner", '#include "runner/protocol.h"'),
     ("api", '#include "engine/engine.h"'),
     ("base", "#include <sys/stat.h>"),
+    ("base", "#include <net/if.h>"),
     ("base", '/* #include "store/store.h" */'),
 ])
 def test_layers_accepts(tmp_path, folder, line):
@@ -76,7 +78,7 @@ BODY = "int f(void)\n{\n%s}\n"
     ("a.c", LICENCE + BODY % "    strcpy(a, b);\n", "4: banned-call: strcpy(): use string_copy"),
     ("a.c", LICENCE + BODY % "    return atoi (a);\n", "4: banned-call"),
     ("a.c", LICENCE + BODY % ("    f();\n" * 81), "3: function-length: 81 lines"),
-    ("a.c", LICENCE + BODY % ("{" * 6 + "}" * 6 + "\n"), "4: nesting"),
+    ("a.c", LICENCE + BODY % (" " + "{" * 6 + "}" * 6 + "\n"), "4: nesting"),
     ("a.c", LICENCE + "\n" * 1000, "1001: file-length"),
     ("a.h", LICENCE + PROSE, "2: pragma-once"),
     ("a.h", LICENCE + "#pragma once\n/* Short. */\n", "1: header-prose"),
@@ -90,12 +92,12 @@ def test_source_refuses(tmp_path, name, text, place):
 
 @pytest.mark.parametrize("name, text", [
     ("a.c", LICENCE + BODY % ("    f();\n" * 80)),
-    ("a.c", LICENCE + BODY % ("{" * 5 + "}" * 5 + "\n")),
+    ("a.c", LICENCE + BODY % (" " + "{" * 5 + "}" * 5 + "\n")),
     ("a.c", LICENCE + '/* strcpy(a, b) */ const char *s = "system(1)";\n'),
     ("a.c", LICENCE + "int my_strcpy(void); int y = a.system(1), z = p->random(2);\n"),
     ("a.c", LICENCE + "/* check-source: allow banned-call, because the test wants it */\nint x = atoi(a);\n"),
     ("a.h", LICENCE + "#pragma once\n\n" + PROSE),
-    ("rows-table.h", LICENCE + PROSE),
+    ("rows.h", LICENCE + PROSE + "/* Included several times, so no include guard. */\n"),
     ("Makefile", "all:\n\ttrue\n"),
 ])
 def test_source_accepts(tmp_path, name, text):

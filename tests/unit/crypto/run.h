@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* For tests that ask real programs: runs one, gives its output (standard output and error together) and exit status. And
- * a temporary directory. */
+/* For tests that ask real programs: runs one, gives its output (standard output and error together) and exit
+ * status. And a temporary directory. */
 
+/* cmocka.h wants others before it. */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,14 +22,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/string.h"
-
-extern char **environ;
 
 static inline int run(Buffer *output, const char *const *arguments)
 {
@@ -36,9 +38,10 @@ static inline int run(Buffer *output, const char *const *arguments)
     assert_int_equal(posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0), 0);
     assert_int_equal(posix_spawn_file_actions_adddup2(&actions, ends[1], 1), 0);
     assert_int_equal(posix_spawn_file_actions_adddup2(&actions, ends[1], 2), 0);
-    assert_int_equal(posix_spawnp(&pid, arguments[0], &actions, NULL, (char *const *) (uintptr_t) arguments, environ), 0);
-    (void) posix_spawn_file_actions_destroy(&actions);
-    (void) close(ends[1]);
+    assert_int_equal(
+        posix_spawnp(&pid, arguments[0], &actions, NULL, (char *const *)(uintptr_t)arguments, environ), 0);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    (void)close(ends[1]);
     for (;;) {
         char block[4096];
         ssize_t count = read(ends[0], block, sizeof(block));
@@ -46,9 +49,9 @@ static inline int run(Buffer *output, const char *const *arguments)
         if (count <= 0)
             break;
         if (output)
-            assert_true(buffer_append(output, block, (size_t) count) >= 0);
+            assert_true(buffer_append(output, block, (size_t)count) >= 0);
     }
-    (void) close(ends[0]);
+    (void)close(ends[0]);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -76,7 +79,7 @@ static inline char *temporary_directory(void)
 static inline void temporary_directory_done(char **path)
 {
     if (*path)
-        (void) directory_remove(*path);
+        (void)directory_remove(*path);
     free(*path);
 }
 #define _cleanup_directory_ _cleanup_(temporary_directory_done)
@@ -85,11 +88,12 @@ static inline void write_file(const char *directory, const char *name, const cha
 {
     _cleanup_free_ char *path = path_join(directory, name);
 
-    (void) unlink(path);
+    (void)unlink(path);
     assert_true(file_write_new(path, text, strlen(text), 0600) >= 0);
 }
 
-static inline char *read_file(const char *directory, const char *name)
+/* Not inlined: GCC 12 otherwise sees a dangling pointer where there is none. */
+__attribute__((noinline, unused)) static char *read_file(const char *directory, const char *name)
 {
     _cleanup_free_ char *path = path_join(directory, name);
     char *text = NULL;

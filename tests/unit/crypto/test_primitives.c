@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AEAD, hash, passwords, tokens, signatures, envelopes. Known answers are of the algorithms' own documents. */
-
-#include "run.h"
+/* AEAD, hash, passwords, tokens, signatures, envelopes. Known answers are of the algorithms' own documents.
+ */
 
 #include <time.h>
 
@@ -12,6 +11,7 @@
 #include "crypto/sign.h"
 #include "crypto/start.h"
 #include "crypto/token.h"
+#include "run.h"
 
 static void from_hex(const char *text, uint8_t *destination, size_t size)
 {
@@ -48,10 +48,10 @@ static void test_aead_refuses_every_changed_bit(void **state)
     assert_int_equal(aead_open(key, nonce, "where", 5, sealed, sizeof(sealed), plain), 0);
     assert_memory_equal(plain, text, 20);
     for (size_t bit = 0; bit < sizeof(sealed) * 8; bit++) {
-        sealed[bit / 8] ^= (uint8_t) (1 << (bit % 8));
+        sealed[bit / 8] ^= (uint8_t)(1 << (bit % 8));
         assert_int_equal(aead_open(key, nonce, "where", 5, sealed, sizeof(sealed), plain), -EBADMSG);
         assert_memory_equal(plain, zeros, 20);
-        sealed[bit / 8] ^= (uint8_t) (1 << (bit % 8));
+        sealed[bit / 8] ^= (uint8_t)(1 << (bit % 8));
     }
     assert_int_equal(aead_open(key, nonce, "there", 5, sealed, sizeof(sealed), plain), -EBADMSG);
     assert_int_equal(aead_open(key, nonce, NULL, 0, sealed, sizeof(sealed), plain), -EBADMSG);
@@ -102,20 +102,21 @@ static void test_hash_of_a_file(void **state)
     assert_memory_equal(digest, expected, HASH_SIZE);
     assert_int_equal(lseek(descriptor, 0, SEEK_SET), 0);
     assert_int_equal(hash_descriptor(descriptor, 99999, digest, &size), -EFBIG);
-    (void) close(descriptor);
+    (void)close(descriptor);
 }
 
 static double seconds(void)
 {
     struct timespec now;
 
-    (void) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double) now.tv_sec + (double) now.tv_nsec / 1e9;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 static void test_password(void **state)
 {
-    _cleanup_secret_ Secret *right = secret_new("correct horse", 13), *wrong = secret_new("correct horsf", 13);
+    _cleanup_secret_ Secret *right = secret_new("correct horse", 13),
+                            *wrong = secret_new("correct horsf", 13);
     _cleanup_secret_ Secret *with_nul = secret_new("correct horse\0x", 15);
     char hash[PASSWORD_HASH_SIZE];
     double known, unknown, start;
@@ -191,7 +192,8 @@ static void test_sign_known_answer(void **state)
 
     from_hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60", seed_bytes, 32);
     from_hex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", expected_key, 32);
-    from_hex("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0"
+    from_hex("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46"
+             "bd25bf5f0"
              "595bbe24655141438e7a100b",
              expected, 64);
     seed = secret_new(seed_bytes, 32);
@@ -225,7 +227,8 @@ static void test_envelope(void **state)
     assert_int_equal(envelope_open(key, "cluster/2/password", sealed.data, sealed.size, &plain), -EBADMSG);
     assert_int_equal(envelope_open(key, "cluster/1/passwor", sealed.data, sealed.size, &plain), -EBADMSG);
     assert_int_equal(envelope_open(other, "cluster/1/password", sealed.data, sealed.size, &plain), -EBADMSG);
-    assert_int_equal(envelope_open(key, "cluster/1/password", sealed.data, sealed.size - 1, &plain), -EBADMSG);
+    assert_int_equal(envelope_open(key, "cluster/1/password", sealed.data, sealed.size - 1, &plain),
+                     -EBADMSG);
     assert_int_equal(envelope_open(key, "cluster/1/password", sealed.data, 10, &plain), -EBADMSG);
     sealed.data[40] ^= 1;
     assert_int_equal(envelope_open(key, "cluster/1/password", sealed.data, sealed.size, &plain), -EBADMSG);

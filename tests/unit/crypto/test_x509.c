@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests and certificates, checked against the openssl program and in a TLS handshake. */
 
-#include "run.h"
-
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "crypto/start.h"
 #include "crypto/x509.h"
+#include "run.h"
 
 #define DAY (86400 * USEC_PER_SEC)
 
@@ -19,8 +19,8 @@ typedef struct Node {
 
 static void node_done(Node *node)
 {
-    (void) private_key_free(node->key);
-    (void) certificate_free(node->certificate);
+    (void)private_key_free(node->key);
+    (void)certificate_free(node->certificate);
     free(node->pem);
 }
 #define _cleanup_node_ _cleanup_(node_done)
@@ -48,9 +48,14 @@ static void make_node(Node *node, const Node *issuer, CertificateTemplate templa
 
 static void make_authorities(Node *root, Node *middle, unsigned purposes, bool is_without_hosts)
 {
-    make_node(root, NULL, (CertificateTemplate){.common_name = "Root", .organisation = "Test", .is_ca = true, .path_length = 1});
+    make_node(root, NULL,
+              (CertificateTemplate){
+                  .common_name = "Root", .organisation = "Test", .is_ca = true, .path_length = 1});
     make_node(middle, root,
-              (CertificateTemplate){.common_name = "Middle", .is_ca = true, .path_length = 0, .purposes = purposes,
+              (CertificateTemplate){.common_name = "Middle",
+                                    .is_ca = true,
+                                    .path_length = 0,
+                                    .purposes = purposes,
                                     .is_without_hosts = is_without_hosts});
 }
 
@@ -64,8 +69,12 @@ static void make_server(Node *leaf, const Node *issuer, unsigned purposes)
     assert_int_equal(ip_address_parse("127.0.0.1", &addresses[0]), 0);
     assert_int_equal(ip_address_parse("fd00::1", &addresses[1]), 0);
     make_node(leaf, issuer,
-              (CertificateTemplate){.common_name = "manager.example", .dns_names = &names, .ip_addresses = addresses,
-                                    .ip_address_count = 2, .purposes = purposes, .path_length = -1});
+              (CertificateTemplate){.common_name = "manager.example",
+                                    .dns_names = &names,
+                                    .ip_addresses = addresses,
+                                    .ip_address_count = 2,
+                                    .purposes = purposes,
+                                    .path_length = -1});
 }
 
 static void test_chain_verifies_here_and_with_openssl(void **state)
@@ -73,7 +82,8 @@ static void test_chain_verifies_here_and_with_openssl(void **state)
     _cleanup_directory_ char *directory = temporary_directory();
     _cleanup_node_ Node root = {0}, middle = {0}, leaf = {0};
     _cleanup_free_ char *chain = NULL, *root_path = path_join(directory, "root.pem"),
-                        *middle_path = path_join(directory, "middle.pem"), *leaf_path = path_join(directory, "leaf.pem");
+                        *middle_path = path_join(directory, "middle.pem"),
+                        *leaf_path = path_join(directory, "leaf.pem");
     Error error = ERROR_INIT;
 
     make_authorities(&root, &middle, CERTIFICATE_SERVER, false);
@@ -90,16 +100,17 @@ static void test_chain_verifies_here_and_with_openssl(void **state)
     write_file(directory, "root.pem", root.pem);
     write_file(directory, "middle.pem", middle.pem);
     write_file(directory, "leaf.pem", leaf.pem);
-    RUN_CHECKED("openssl", "verify", "-x509_strict", "-CAfile", root_path, "-untrusted", middle_path, "-purpose",
-                "sslserver", "-verify_hostname", "manager.example", leaf_path);
-    assert_int_not_equal(RUN(NULL, "openssl", "verify", "-CAfile", root_path, "-untrusted", middle_path, "-purpose",
-                             "sslclient", leaf_path),
+    RUN_CHECKED("openssl", "verify", "-x509_strict", "-CAfile", root_path, "-untrusted", middle_path,
+                "-purpose", "sslserver", "-verify_hostname", "manager.example", leaf_path);
+    assert_int_not_equal(RUN(NULL, "openssl", "verify", "-CAfile", root_path, "-untrusted", middle_path,
+                             "-purpose", "sslclient", leaf_path),
                          0);
 }
 
 static void test_verify_refuses(void **state)
 {
-    _cleanup_node_ Node root = {0}, middle = {0}, leaf = {0}, client = {0}, other_root = {0}, other_middle = {0};
+    _cleanup_node_ Node root = {0}, middle = {0}, leaf = {0}, client = {0}, other_root = {0},
+                        other_middle = {0};
     _cleanup_node_ Node deep = {0}, bare = {0};
     _cleanup_free_ char *chain = NULL, *client_chain = NULL, *deep_chain = NULL, *bare_chain = NULL;
     Usec now = clock_realtime(&system_clock);
@@ -136,7 +147,8 @@ static void test_authority_without_hosts(void **state)
     _cleanup_string_list_ StringList uris = {0}, names = {0};
     _cleanup_free_ char *right_chain = NULL, *host_chain = NULL, *address_chain = NULL;
     IpAddress address;
-    CertificateTemplate template = {.common_name = "id", .uris = &uris, .purposes = CERTIFICATE_CLIENT, .path_length = -1};
+    CertificateTemplate template = {
+        .common_name = "id", .uris = &uris, .purposes = CERTIFICATE_CLIENT, .path_length = -1};
 
     make_authorities(&root, &middle, CERTIFICATE_CLIENT, true);
     string_list_append(&uris, "bastide:provisioner:abc");
@@ -244,7 +256,7 @@ static void test_request_with_anothers_key(void **state)
     begin = strchr(pem, '\n') + 1;
     for (const char *c = begin; *c && *c != '-'; c++)
         if (*c != '\n')
-            assert_true(buffer_append_byte(&joined, (uint8_t) *c) >= 0);
+            assert_true(buffer_append_byte(&joined, (uint8_t)*c) >= 0);
     assert_true(base64_decode(buffer_string(&joined), joined.size, 4096, &der, &size) >= 0);
     place = memmem(der, size, spki_one, spki_size);
     assert_non_null(place);
@@ -263,14 +275,15 @@ static void test_request_with_anothers_key(void **state)
 
 static int parse_made_by_openssl(const char *directory, const char *const *key_arguments, Error *error)
 {
-    _cleanup_free_ char *key = path_join(directory, "k.pem"), *request = path_join(directory, "r.pem"), *pem = NULL;
+    _cleanup_free_ char *key = path_join(directory, "k.pem"), *request = path_join(directory, "r.pem"),
+                        *pem = NULL;
     _cleanup_free_ uint8_t *spki = NULL;
     const char *arguments[16] = {"openssl", "genpkey", "-out", key};
     size_t size, count = 4;
 
     while (*key_arguments)
         arguments[count++] = *key_arguments++;
-    (void) unlink(key);
+    (void)unlink(key);
     run_checked(arguments);
     RUN_CHECKED("openssl", "req", "-new", "-key", key, "-subj", "/CN=x", "-out", request);
     pem = read_file(directory, "r.pem");
@@ -283,22 +296,31 @@ static void test_key_policy_on_requests_of_openssl(void **state)
     _cleanup_directory_ char *directory = temporary_directory();
     Error error = ERROR_INIT;
 
-    assert_int_equal(parse_made_by_openssl(directory, KEY("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072"), NULL), 0);
+    assert_int_equal(
+        parse_made_by_openssl(directory, KEY("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072"), NULL),
+        0);
     assert_int_equal(parse_made_by_openssl(directory, KEY("-algorithm", "ED25519"), NULL), 0);
-    assert_int_equal(parse_made_by_openssl(directory, KEY("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"), NULL), 0);
-    assert_true(parse_made_by_openssl(directory, KEY("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"), &error) < 0);
+    assert_int_equal(parse_made_by_openssl(
+                         directory, KEY("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"), NULL),
+                     0);
+    assert_true(parse_made_by_openssl(directory, KEY("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"),
+                                      &error) < 0);
     assert_int_equal(error.code, ERROR_INSECURE);
     error_clear(&error);
-    assert_true(parse_made_by_openssl(directory, KEY("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"), &error) < 0);
+    assert_true(parse_made_by_openssl(directory,
+                                      KEY("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"),
+                                      &error) < 0);
     assert_int_equal(error.code, ERROR_INSECURE);
     error_clear(&error);
-    assert_true(parse_made_by_openssl(
-                    directory, KEY("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"),
-                    &error) < 0);
+    assert_true(parse_made_by_openssl(directory,
+                                      KEY("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256",
+                                          "-pkeyopt", "ec_param_enc:explicit"),
+                                      &error) < 0);
     assert_int_equal(error.code, ERROR_INSECURE);
     error_clear(&error);
-    assert_true(parse_made_by_openssl(directory, KEY("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072", "-pkeyopt",
-                                                     "rsa_keygen_pubexp:3"),
+    assert_true(parse_made_by_openssl(directory,
+                                      KEY("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:3072", "-pkeyopt",
+                                          "rsa_keygen_pubexp:3"),
                                       &error) < 0);
     assert_int_equal(error.code, ERROR_INSECURE);
 }
@@ -325,7 +347,8 @@ static void test_request_refuses_nonsense(void **state)
 static void test_key_files(void **state)
 {
     _cleanup_directory_ char *directory = temporary_directory();
-    _cleanup_free_ char *path = path_join(directory, "key.pem"), *encrypted = path_join(directory, "encrypted.pem");
+    _cleanup_free_ char *path = path_join(directory, "key.pem"),
+                        *encrypted = path_join(directory, "encrypted.pem");
     _cleanup_free_ char *text = NULL;
     _cleanup_private_key_ PrivateKey *key = NULL, *again = NULL, *opened = NULL;
     _cleanup_secret_ Secret *pem = NULL, *pem_again = NULL, *passphrase = secret_new("open sesame", 11);
@@ -366,7 +389,7 @@ static void test_chains(void **state)
     assert_string_equal(second, middle.pem);
     assert_null(chain_nth(chain, strlen(chain), 3));
     assert_int_equal(private_key_to_pem(leaf.key, &key), 0);
-    with_key = string_format("%s%s", leaf.pem, (const char *) secret_bytes(key));
+    with_key = string_format("%s%s", leaf.pem, (const char *)secret_bytes(key));
     assert_int_equal(chain_count(with_key, strlen(with_key)), -EBADMSG);
     assert_int_equal(chain_count("", 0), -EBADMSG);
     assert_int_equal(chain_count(chain, strlen(leaf.pem) + 60), -EBADMSG);
@@ -393,7 +416,7 @@ static SSL_CTX *make_context(const SSL_METHOD *method, const Node *leaf, const N
     bio = BIO_new_mem_buf(middle->pem, -1);
     assert_int_equal(SSL_CTX_add_extra_chain_cert(context, PEM_read_bio_X509(bio, NULL, NULL, NULL)), 1);
     BIO_free(bio);
-    bio = BIO_new_mem_buf(secret_bytes(key), (int) secret_size(key));
+    bio = BIO_new_mem_buf(secret_bytes(key), (int)secret_size(key));
     pkey = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
     BIO_free(bio);
     assert_int_equal(SSL_CTX_use_PrivateKey(context, pkey), 1);
@@ -407,7 +430,8 @@ static SSL_CTX *make_context(const SSL_METHOD *method, const Node *leaf, const N
     return context;
 }
 
-static bool shake_hands(const Node *server_leaf, const Node *client_leaf, const Node *middle, const Node *root)
+static bool shake_hands(const Node *server_leaf, const Node *client_leaf, const Node *middle,
+                        const Node *root)
 {
     SSL_CTX *server_context = make_context(TLS_server_method(), server_leaf, middle, root);
     SSL_CTX *client_context = make_context(TLS_client_method(), client_leaf, middle, root);
@@ -433,8 +457,8 @@ static bool shake_hands(const Node *server_leaf, const Node *client_leaf, const 
 
 static void test_handshake(void **state)
 {
-    _cleanup_node_ Node root = {0}, middle = {0}, server = {0}, client = {0}, other_root = {0}, other_middle = {0},
-                        stranger = {0};
+    _cleanup_node_ Node root = {0}, middle = {0}, server = {0}, client = {0}, other_root = {0},
+                        other_middle = {0}, stranger = {0};
 
     make_authorities(&root, &middle, CERTIFICATE_SERVER | CERTIFICATE_CLIENT, false);
     make_authorities(&other_root, &other_middle, CERTIFICATE_SERVER | CERTIFICATE_CLIENT, false);
