@@ -140,14 +140,17 @@ static void print_paragraph(const Page *page, const char *text)
     print_wrapped(page, 0, text);
 }
 
-/* Paragraphs are separated by empty lines. */
+/* Paragraphs are separated by empty lines; those that are indented are examples and keep their lines. */
 static void print_paragraphs(const Page *page, const char *text)
 {
     while (text && *(text += strspn(text, "\n"))) {
         const char *end = strstr(text, "\n\n");
         size_t length = end ? (size_t)(end - text) : strlen(text);
         _cleanup_free_ char *paragraph = string_duplicate_n(text, length);
-        print_paragraph(page, paragraph);
+        if (paragraph[0] == ' ')
+            (void)fprintf(page->stream, "\n%s\n", paragraph);
+        else
+            print_paragraph(page, paragraph);
         text += length;
     }
 }

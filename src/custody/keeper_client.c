@@ -36,8 +36,8 @@ KeeperClient *keeper_client_new(const char *socket_path, Usec timeout)
     client->path = string_duplicate(socket_path);
     client->timeout = timeout;
     client->descriptor = -1;
-    client->out = BUFFER_INIT_LIMIT(KEEPER_FRAME_LIMIT + 16);
-    client->in = BUFFER_INIT_LIMIT(KEEPER_FRAME_LIMIT + 16);
+    client->out = BUFFER_INIT_SECRET(KEEPER_FRAME_LIMIT + 16);
+    client->in = BUFFER_INIT_SECRET(KEEPER_FRAME_LIMIT + 16);
     ASSERT(pthread_mutex_init(&client->lock, NULL) == 0);
     return client;
 }
@@ -155,15 +155,12 @@ static int receive_frame(KeeperClient *client, Usec deadline)
     int r;
 
     buffer_wipe(&client->in);
-    client->in.limit = KEEPER_FRAME_LIMIT + 16;
     r = receive_up_to(client, MESSAGE_HEADER_SIZE, deadline);
     if (r < 0)
         return r;
-    size = message_frame_size(client->in.data, client->in.size);
+    size = keeper_frame_size(client->in.data);
     if (size < 0)
         return (int)size;
-    if (size < MESSAGE_HEADER_SIZE || size > KEEPER_FRAME_LIMIT)
-        return -EBADMSG;
     return receive_up_to(client, (size_t)size, deadline);
 }
 
@@ -176,7 +173,6 @@ static Call call_begin(KeeperClient *client, uint16_t type, size_t expected_size
     ASSERT(pthread_mutex_lock(&client->lock) == 0);
     call.id = ++client->next_id;
     buffer_wipe(&client->out);
-    client->out.limit = KEEPER_FRAME_LIMIT + 16;
     call.result = buffer_reserve(&client->out, expected_size + 4096);
     if (call.result >= 0)
         call.start = message_begin(&client->out, type, call.id);

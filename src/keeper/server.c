@@ -92,13 +92,11 @@ static Connection *connection_free(Connection *connection)
 static void reset_input(Connection *connection)
 {
     buffer_wipe(&connection->in);
-    connection->in.limit = KEEPER_FRAME_LIMIT + 16;
 }
 
 static void reset_output(Connection *connection)
 {
     buffer_wipe(&connection->out);
-    connection->out.limit = KEEPER_FRAME_LIMIT + 1024;
     connection->sent = 0;
 }
 
@@ -190,8 +188,8 @@ static void add_connection(Server *server, int descriptor, const struct ucred *c
 
     connection->descriptor = descriptor;
     connection->caller = (KeeperCaller){.peer = peer, .uid = credentials->uid, .pid = credentials->pid};
-    reset_input(connection);
-    reset_output(connection);
+    connection->in = BUFFER_INIT_SECRET(KEEPER_FRAME_LIMIT + 16);
+    connection->out = BUFFER_INIT_SECRET(KEEPER_FRAME_LIMIT + 16);
     server->connections[server->count++] = connection;
 }
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/netfilter.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -112,8 +113,9 @@ _noreturn_ static void holder_run(int go, int done)
     if (r >= 0)
         r = holder_settings();
     (void)write_full(done, &r, sizeof(r));
-    for (;;)
-        (void)pause();
+    /* Changing ids has cleared the death signal; the worker's end of the pipe closes in any case. */
+    (void)read_full(go, &byte, 1);
+    _exit(0);
 }
 
 static int holder_map_ids(pid_t holder, uint32_t first)
@@ -146,8 +148,10 @@ static int make_namespaces(uint32_t first_uid, int descriptors[static _NAMESPACE
     for (size_t i = 0; i < _NAMESPACE_MAX; i++)
         flags |= (uint64_t)namespaces[i].flag;
     pid_t holder = clone_process(flags);
-    if (holder == 0)
+    if (holder == 0) {
+        (void)close(go[1]);
         holder_run(go[0], done[1]);
+    }
     if (holder < 0)
         return error_set_errno(error, ERROR_UNAVAILABLE, errno, "cannot make namespaces");
     (void)close(done[1]);
@@ -193,7 +197,9 @@ size_t host_set_elements(const AddressPlan *plan, uint32_t cluster_number, uint3
     add_element(&ret_elements[0], NETWORK_SENDERS_V4, link, mac, &network_order, sizeof(network_order));
     add_element(&ret_elements[1], NETWORK_SENDERS_V6, link, mac, ipv6, sizeof(ipv6));
     add_element(&ret_elements[2], NETWORK_SENDERS_V6, link, mac, local, sizeof(local));
-    return 3;
+    add_element(&ret_elements[3], NETWORK_NEIGHBOURS_V6, link, mac, ipv6, sizeof(ipv6));
+    add_element(&ret_elements[4], NETWORK_NEIGHBOURS_V6, link, mac, local, sizeof(local));
+    return HOST_ELEMENTS;
 }
 
 static int change_elements(const AddressPlan *plan, uint32_t cluster_number, uint32_t ipv4, bool is_added)
@@ -308,11 +314,17 @@ static int first_process_prepare(const HostSpec *spec, const int descriptors[sta
     return 0;
 }
 
+/* The kernel shall choose anything else before the first process when the host is out of memory: that starts
+ * with this value, all below inherit it, and the worker takes it back from the first process alone. (To go
+ * below zero would need a capability that not every machine gives.) */
+#define FIRST_CHOICE "300"
+
 _noreturn_ static void first_process(const HostSpec *spec, const int descriptors[static _NAMESPACE_MAX],
                                      Buffer *key, int report)
 {
     Error error = ERROR_INIT;
     (void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    (void)write_proc(0, "/proc/self/oom_score_adj", FIRST_CHOICE);
     int r = first_process_prepare(spec, descriptors, key, report, &error);
     buffer_wipe(key);
     if (r < 0) {
@@ -365,7 +377,9 @@ static int start_first(const HostSpec *spec, const int descriptors[static _NAMES
         r = process_start_time(first, &made->start_time);
         r = r < 0 ? error_set_errno(error, ERROR_INTERNAL, -r, "the host's first process is gone")
                   : wait_ready(report[0], timeout_ms, error);
-        if (r < 0)
+        if (r >= 0)
+            (void)write_proc(first, "oom_score_adj", "0");
+        else
             (void)kill(first, SIGKILL);
     }
     (void)close(report[0]);

@@ -66,6 +66,6 @@ int process_start_time(pid_t pid, uint64_t *ret_start_time);
 
 /* The host's entries in the router's anti-spoofing sets. */
 struct SetElement;
-enum { HOST_ELEMENTS = 4 };
+enum { HOST_ELEMENTS = 5 };
 size_t host_set_elements(const AddressPlan *plan, uint32_t cluster_number, uint32_t ipv4,
                          struct SetElement *ret_elements);

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "sandbox/process.h"
 
 #define PID_FILE "/run/sshd.pid"
 #define LOG_FILE "/var/log/sshd.log"
@@ -97,7 +98,7 @@ _noreturn_ void host_init_run(int ready)
     for (int s = 1; s < NSIG; s++)
         (void)signal(s, SIG_DFL);
     (void)setsid();
-    (void)prctl(PR_SET_NAME, "sandbox-init", 0, 0, 0);
+    process_set_title("sandbox-init");
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     const struct rlimit no_core = {0};
     (void)setrlimit(RLIMIT_CORE, &no_core);

@@ -13,6 +13,7 @@
 #include "base/options.h"
 #include "base/string.h"
 #include "sandbox/image.h"
+#include "sandbox/process.h"
 #include "sandbox/server.h"
 #include "sandbox/settings.h"
 
@@ -167,5 +168,6 @@ int main(int argc, char **argv)
     };
     if (sodium_init() < 0)
         return 70;
+    process_remember_arguments(argc, argv);
     return program_run(&program, argc, argv, NULL);
 }

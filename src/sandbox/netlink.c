@@ -141,6 +141,18 @@ static int send_request(int socket, const Request *request)
     }
 }
 
+/* The next whole message of an answer, or NULL. */
+static const struct nlmsghdr *next_message(const uint8_t *data, size_t size, size_t *position)
+{
+    if (*position > size || size - *position < sizeof(struct nlmsghdr))
+        return NULL;
+    const struct nlmsghdr *m = (const void *)(data + *position);
+    if (m->nlmsg_len < sizeof(*m) || m->nlmsg_len > size - *position)
+        return NULL;
+    *position += NLMSG_ALIGN(m->nlmsg_len);
+    return m;
+}
+
 typedef int (*AnswerVisitor)(const struct nlmsghdr *message, void *context);
 
 /* Reads until the acknowledgement of `sequence`, an error, or the end of a dump. */
@@ -151,9 +163,8 @@ static int wait_answer(int socket, uint32_t sequence, AnswerVisitor visit, void 
         ssize_t n = receive(socket, data, sizeof(data));
         if (n < 0)
             return (int)n;
-        int left = (int)n;
-        for (const struct nlmsghdr *m = (const void *)data; NLMSG_OK(m, (unsigned)left);
-             m = NLMSG_NEXT(m, left)) {
+        const struct nlmsghdr *m;
+        for (size_t position = 0; (m = next_message(data, (size_t)n, &position));) {
             if (m->nlmsg_seq != sequence)
                 continue;
             if (m->nlmsg_type == NLMSG_ERROR) {
@@ -466,9 +477,8 @@ int set_elements_change(int socket, const SetElement *elements, size_t count, bo
         ssize_t n = receive(socket, answer, sizeof(answer));
         if (n < 0)
             return (int)n;
-        int left = (int)n;
-        for (const struct nlmsghdr *m = (const void *)answer; NLMSG_OK(m, (unsigned)left);
-             m = NLMSG_NEXT(m, left)) {
+        const struct nlmsghdr *m;
+        for (size_t position = 0; (m = next_message(answer, (size_t)n, &position));) {
             const struct nlmsgerr *e = NLMSG_DATA(m);
             if (m->nlmsg_type == NLMSG_ERROR && (e->error != 0 || m->nlmsg_seq == last))
                 return e->error;

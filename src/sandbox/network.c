@@ -216,35 +216,40 @@ static void append_rules(Buffer *rules, const AddressPlan *plan)
     ipv4_format(plan_uplink_machine(plan), machine4);
     plan_ipv6(plan, 0, plan_uplink_machine(plan), ipv6);
     ipv6_format(ipv6, machine6);
-    buffer_append_format(rules,
-                         "table bridge " NETWORK_TABLE " {}\ndelete table bridge " NETWORK_TABLE "\n"
-                         "table bridge " NETWORK_TABLE " {\n"
-                         " set " NETWORK_SENDERS_V4 " { type ifname . ether_addr . ipv4_addr; }\n"
-                         " set " NETWORK_SENDERS_V6 " { type ifname . ether_addr . ipv6_addr; }\n"
-                         " chain prerouting { type filter hook prerouting priority -300; policy drop;\n"
-                         "  ether type ip iifname . ether saddr . ip saddr @" NETWORK_SENDERS_V4 " accept\n"
-                         "  ether type ip6 iifname . ether saddr . ip6 saddr @" NETWORK_SENDERS_V6 " accept\n"
-                         "  ether type arp arp htype 1 arp ptype ip iifname . arp saddr ether . arp saddr ip "
-                         "@" NETWORK_SENDERS_V4 " iifname . ether saddr . arp saddr ip @" NETWORK_SENDERS_V4
-                         " accept\n"
-                         " }\n}\n"
-                         "table inet " NETWORK_TABLE " {}\ndelete table inet " NETWORK_TABLE "\n"
-                         "table inet " NETWORK_TABLE " {\n"
-                         " set " SAME_CLUSTER " { type ifname . ifname; }\n"
-                         " chain forward { type filter hook forward priority 0; policy drop;\n"
-                         "  ct state established,related accept\n"
-                         "  iifname \"" ROUTER_UPLINK "\" ip saddr %s accept\n"
-                         "  iifname \"" ROUTER_UPLINK "\" ip6 saddr %s accept\n"
-                         "  iifname . oifname @" SAME_CLUSTER " accept\n"
-                         " }\n"
-                         " chain input { type filter hook input priority 0; policy drop;\n"
-                         "  iifname \"lo\" accept\n"
-                         "  ct state established,related accept\n"
-                         "  icmp type echo-request limit rate 1000/second accept\n"
-                         "  icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } limit rate "
-                         "1000/second accept\n"
-                         " }\n}\n",
-                         machine4, machine6);
+    buffer_append_format(
+        rules,
+        "table bridge " NETWORK_TABLE " {}\ndelete table bridge " NETWORK_TABLE "\n"
+        "table bridge " NETWORK_TABLE " {\n"
+        " set " NETWORK_SENDERS_V4 " { type ifname . ether_addr . ipv4_addr; }\n"
+        " set " NETWORK_SENDERS_V6 " { type ifname . ether_addr . ipv6_addr; }\n"
+        " set " NETWORK_NEIGHBOURS_V6 " { typeof meta iifname . ether saddr . @th,64,128; }\n"
+        /* ARP names its sender in the rule below; neighbour discovery names it in the message. */
+        " chain prerouting { type filter hook prerouting priority -300; policy drop;\n"
+        "  ether type ip iifname . ether saddr . ip saddr @" NETWORK_SENDERS_V4 " accept\n"
+        "  icmpv6 type { nd-router-advert, nd-redirect } drop\n"
+        "  icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 != @" NETWORK_NEIGHBOURS_V6
+        " drop\n"
+        "  ether type ip6 iifname . ether saddr . ip6 saddr @" NETWORK_SENDERS_V6 " accept\n"
+        "  ether type arp arp htype 1 arp ptype ip iifname . arp saddr ether . arp saddr ip "
+        "@" NETWORK_SENDERS_V4 " iifname . ether saddr . arp saddr ip @" NETWORK_SENDERS_V4 " accept\n"
+        " }\n}\n"
+        "table inet " NETWORK_TABLE " {}\ndelete table inet " NETWORK_TABLE "\n"
+        "table inet " NETWORK_TABLE " {\n"
+        " set " SAME_CLUSTER " { type ifname . ifname; }\n"
+        " chain forward { type filter hook forward priority 0; policy drop;\n"
+        "  ct state established,related accept\n"
+        "  iifname \"" ROUTER_UPLINK "\" ip saddr %s accept\n"
+        "  iifname \"" ROUTER_UPLINK "\" ip6 saddr %s accept\n"
+        "  iifname . oifname @" SAME_CLUSTER " accept\n"
+        " }\n"
+        " chain input { type filter hook input priority 0; policy drop;\n"
+        "  iifname \"lo\" accept\n"
+        "  ct state established,related accept\n"
+        "  icmp type echo-request limit rate 1000/second accept\n"
+        "  icmpv6 type { echo-request, nd-neighbor-solicit, nd-neighbor-advert } limit rate "
+        "1000/second accept\n"
+        " }\n}\n",
+        machine4, machine6);
 }
 
 static void append_known(Buffer *rules, const AddressPlan *plan, const NetworkCluster *clusters,
@@ -277,6 +282,13 @@ static void append_known(Buffer *rules, const AddressPlan *plan, const NetworkCl
                              "add element bridge " NETWORK_TABLE " " NETWORK_SENDERS_V6
                              " { \"%s\" . %s . %s, \"%s\" . %s . %s }\n",
                              link, mac_text, v6, link, mac_text, local);
+        char raw[33], raw_local[33];
+        hex_encode(ipv6, sizeof(ipv6), raw);
+        hex_encode(link_local, sizeof(link_local), raw_local);
+        buffer_append_format(rules,
+                             "add element bridge " NETWORK_TABLE " " NETWORK_NEIGHBOURS_V6
+                             " { \"%s\" . %s . 0x%s, \"%s\" . %s . 0x%s }\n",
+                             link, mac_text, raw, link, mac_text, raw_local);
     }
 }
 

@@ -11,9 +11,10 @@
 #include "sandbox/addresses.h"
 #include "sandbox/settings.h"
 
-#define NETWORK_TABLE      "bastide"
-#define NETWORK_SENDERS_V4 "senders_v4"
-#define NETWORK_SENDERS_V6 "senders_v6"
+#define NETWORK_TABLE         "bastide"
+#define NETWORK_SENDERS_V4    "senders_v4"
+#define NETWORK_SENDERS_V6    "senders_v6"
+#define NETWORK_NEIGHBOURS_V6 "neighbours_v6" /* which IPv6 addresses a link may announce */
 
 typedef struct Network {
     AddressPlan plan;

@@ -5,10 +5,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/string.h"
 
 _noreturn_ static void child(const char *const *arguments, int input)
 {
@@ -50,4 +52,26 @@ int process_run(const char *const *arguments, const void *input, size_t input_si
         if (errno != EINTR)
             return -errno;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
+}
+
+static struct {
+    char *start;
+    size_t size;
+} arguments_area;
+
+void process_remember_arguments(int argc, char **argv)
+{
+    if (argc < 1)
+        return;
+    arguments_area.start = argv[0];
+    arguments_area.size = (size_t)(argv[argc - 1] - argv[0]) + strlen(argv[argc - 1]) + 1;
+}
+
+void process_set_title(const char *title)
+{
+    (void)prctl(PR_SET_NAME, title, 0, 0, 0);
+    if (arguments_area.size == 0)
+        return;
+    memset(arguments_area.start, 0, arguments_area.size);
+    (void)string_copy(arguments_area.start, arguments_area.size, title);
 }

@@ -9,3 +9,7 @@
  * standard error. 0, negative errno, or -EIO when it ended with anything but 0. arguments[0] is an absolute
  * path. */
 int process_run(const char *const *arguments, const void *input, size_t input_size);
+
+/* What other processes see as our command line, without the paths of the machine. Remember first, in main. */
+void process_remember_arguments(int argc, char **argv);
+void process_set_title(const char *title);

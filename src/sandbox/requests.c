@@ -253,6 +253,9 @@ static int handle_create(Server *server, Connection *connection, json_t *request
     Host *host = string_map_get(server->state.tokens, create.token);
     if (host)
         return answer_repeated(server, connection, host, digest, ret_answer, error);
+    for (const Connection *c = server->connections; c; c = c->next)
+        if (string_equal(c->waits_for_cluster, create.cluster))
+            return error_set(error, ERROR_CONFLICT, "cluster %s is being deleted", create.cluster);
     r = image_find(server->settings, create.image, &image, error);
     if (r >= 0)
         r = add_host(server, &create, &image, &host, error);

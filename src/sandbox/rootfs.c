@@ -45,7 +45,7 @@ static int attach_shifted(const char *source, const char *target, int user_names
     struct mount_attr attributes = {
         .attr_set = MOUNT_ATTR_IDMAP | MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | flags,
         .propagation = MS_PRIVATE,
-        .userns_fd = (uint64_t)user_namespace,
+        .userns_fd = (unsigned)user_namespace,
     };
     if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
         return error_set_errno(
@@ -196,7 +196,7 @@ static int fill_dev(const HostSpec *spec, Error *error)
     if (r >= 0)
         r = mount_at("devpts", "root/dev/pts", MS_NOSUID | MS_NOEXEC, options, error);
     (void)string_print(options, sizeof(options), "mode=1777,uid=%u,gid=%u,size=%llu", spec->first_uid,
-                       spec->first_uid, (unsigned long long)spec->storage_bytes);
+                       spec->first_uid, (unsigned long long)spec->storage_bytes / 2);
     if (r >= 0)
         r = mount_at("tmpfs", "root/dev/shm", MS_NOSUID | MS_NODEV, options, error);
     return r < 0 ? r
@@ -211,10 +211,9 @@ static int fill_dev(const HostSpec *spec, Error *error)
 static int hide_kernel_files(Error *error)
 {
     static const char *const files[] = {
-        "root/proc/kcore",         "root/proc/keys",     "root/proc/key-users", "root/proc/timer_list",
-        "root/proc/sysrq-trigger", "root/proc/kallsyms", "root/proc/kmsg",      "root/proc/config.gz",
-        "root/proc/sched_debug",   "root/proc/iomem",    "root/proc/ioports",   "root/proc/vmallocinfo",
-        "root/proc/slabinfo",      "root/proc/cmdline",  "root/proc/modules",
+        "root/proc/kcore",       "root/proc/keys",    "root/proc/key-users", "root/proc/timer_list",
+        "root/proc/sched_debug", "root/proc/iomem",   "root/proc/ioports",   "root/proc/vmallocinfo",
+        "root/proc/slabinfo",    "root/proc/cmdline", "root/proc/modules",
     };
     static const char *const directories[] = {
         "root/proc/acpi",  "root/proc/asound", "root/proc/bus",     "root/proc/fs",    "root/proc/irq",
@@ -245,7 +244,7 @@ static int fill_run(const HostSpec *spec, Error *error)
 {
     char options[96];
     (void)string_print(options, sizeof(options), "mode=0755,uid=%u,gid=%u,size=%llu", spec->first_uid,
-                       spec->first_uid, (unsigned long long)spec->storage_bytes);
+                       spec->first_uid, (unsigned long long)spec->storage_bytes / 4);
     int r = mount_at("tmpfs", "root/run", MS_NOSUID | MS_NODEV, options, error);
     if (r >= 0)
         r = make_directory(spec, "root/run/sshd", 0755, 0, error);

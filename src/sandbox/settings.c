@@ -37,7 +37,7 @@ const ConfigKey settings_keys[] = {
     KEY("hosts", "storage", CONFIG_STRING, storage, "memory", 0, 0,
         "where changes to the root file system live: memory (counted as memory of the host) or disk"),
     KEY("hosts", "storage_size", CONFIG_BYTES, storage_bytes, "4G", 0, 0,
-        "size limit of the changes when they live in memory"),
+        "size limit of the changes when they live in memory; never more than half the memory of the host"),
     KEY("hosts", "memory_default", CONFIG_BYTES, memory_default, "512M", 0, 0,
         "memory limit when a request has none"),
     KEY("hosts", "memory_minimum", CONFIG_BYTES, memory_minimum, "32M", 0, 0,

@@ -249,6 +249,7 @@ static int open_handle(PostgresqlConnection *connection, Error *error)
     int r = parse_location(connection->common.store->location, &options, error);
     if (r < 0)
         return r;
+    ASSERT(options);
     for (const PQconninfoOption *option = options; option->keyword && count < KEYWORDS_MAXIMUM / 2;
          option++) {
         if (!option->val)

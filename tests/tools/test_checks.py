@@ -35,6 +35,7 @@ def write(root, name, text):
     ("base", '#include "nowhere/string.h"', "no folder src/nowhere"),
 ])
 def test_layers_refuses(tmp_path, folder, line, problem):
+    write(tmp_path, "src/base/string.h", LICENCE)
     write(tmp_path, f"src/{folder}/a.c", LICENCE + line + "\n")
     status, output = run("check-layers", tmp_path)
     assert status == 1
@@ -47,6 +48,7 @@ def test_layers_refuses(tmp_path, folder, line, problem):
     ("provisioner", '#include "runner/protocol.h"'),
     ("api", '#include "engine/engine.h"'),
     ("base", "#include <sys/stat.h>"),
+    ("base", "#include <net/if.h>"),
     ("base", '/* #include "store/store.h" */'),
 ])
 def test_layers_accepts(tmp_path, folder, line):
@@ -95,7 +97,7 @@ def test_source_refuses(tmp_path, name, text, place):
     ("a.c", LICENCE + "int my_strcpy(void); int y = a.system(1), z = p->random(2);\n"),
     ("a.c", LICENCE + "/* check-source: allow banned-call, because the test wants it */\nint x = atoi(a);\n"),
     ("a.h", LICENCE + "#pragma once\n\n" + PROSE),
-    ("rows-table.h", LICENCE + PROSE),
+    ("rows.h", LICENCE + PROSE + "/* Included several times, so no include guard. */\n"),
     ("Makefile", "all:\n\ttrue\n"),
 ])
 def test_source_accepts(tmp_path, name, text):

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bastide-manager: plans, schedules, stores, and answers the API. */
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/secret.h"
+#include "manager/admin_socket.h"
+#include "manager/manager_config.h"
+#include "manager/server.h"
+#include "manager/setup.h"
+
+static const Option global_options[] = {
+    {"config", 'c', "FILE", "configuration file (default " BASTIDE_PREFIX "/etc/manager.conf)", false},
+    {0},
+};
+
+static int report(const Error *error)
+{
+    (void)fprintf(stderr, "bastide-manager: %s%s%s\n", *error->field ? error->field : "", *error->field ? ": " : "", error->text);
+    return error_describe(error->code)->exit_status;
+}
+
+typedef int (*Action)(const ManagerConfig *config, Error *error);
+
+static int with_config(const ParsedOptions *options, Action action, bool becomes_user)
+{
+    Error error = ERROR_INIT;
+    ManagerConfig config = {0};
+    int r = manager_config_load(options_get(options, "config") ?: BASTIDE_PREFIX "/etc/manager.conf", &config, &error);
+    if (r >= 0) {
+        LogLevel level = log_level_from_string(config.log_level);
+        log_init("bastide-manager", level < 0 ? LOG_LEVEL_INFO : level,
+                 string_equal(config.log_format, "json") ? LOG_FORMAT_JSON : LOG_FORMAT_TEXT);
+    }
+    if (r >= 0 && becomes_user)
+        r = manager_become_user(&config, &error);
+    if (r >= 0)
+        r = action(&config, &error);
+    manager_config_done(&config);
+    return r < 0 ? report(&error) : EXIT_SUCCESS;
+}
+
+static int verb_init(const ParsedOptions *options, void *context)
+{
+    (void)context;
+    return with_config(options, setup_initialise, true);
+}
+
+static int verb_run(const ParsedOptions *options, void *context)
+{
+    (void)context;
+    return with_config(options, server_run, true);
+}
+
+static int print_token(const ManagerConfig *config, Error *error)
+{
+    _cleanup_free_ char *answer = NULL;
+    _cleanup_json_ json_t *document = NULL;
+    int r = admin_socket_ask(config->admin_socket, "{\"op\":\"token\",\"username\":\"admin\",\"life_seconds\":900}", &answer,
+                             error);
+    if (r >= 0)
+        r = json_parse(answer, strlen(answer), 4096, &document, error);
+    if (r < 0)
+        return r;
+    const char *value = json_string_value(json_object_get(document, "value"));
+    const char *text = json_string_value(json_object_get(document, "error"));
+    if (!value)
+        return error_set(error, ERROR_UNAVAILABLE, "%s", text ?: "The manager gave no token.");
+    (void)puts(value);
+    memory_wipe(answer, strlen(answer));
+    return 0;
+}
+
+static int verb_token(const ParsedOptions *options, void *context)
+{
+    (void)context;
+    return with_config(options, print_token, false);
+}
+
+static int verb_config(const ParsedOptions *options, void *context)
+{
+    (void)options;
+    (void)context;
+    _cleanup_free_ char *text = config_example(manager_config_keys);
+    (void)fputs(text, stdout);
+    return EXIT_SUCCESS;
+}
+
+static const Verb verbs[] = {
+    {"init", "", 0, 0, NULL, "prepare certificates, database and the first administrator; safe to repeat",
+     "The keeper must run. Prints the one-time password of the first administrator on the terminal, once.", verb_init},
+    {"run", "", 0, 0, NULL, "answer the API until stopped", "SIGTERM finishes what runs; SIGHUP reads the certificates again.",
+     verb_run},
+    {"token", "", 0, 0, NULL, "make an administrator's token of 15 minutes over the local socket (root only)", NULL, verb_token},
+    {"example-config", "", 0, 0, NULL, "print every setting with its default", NULL, verb_config},
+    {0},
+};
+
+int main(int argc, char **argv)
+{
+    static const Program program = {
+        .name = "bastide-manager",
+        .summary = "plans, schedules and stores; answers the API",
+        .global_options = global_options,
+        .verbs = verbs,
+        .epilogue = "Files: " BASTIDE_PREFIX "/etc/manager.conf\nSee also: bastide(1), bastide-keeper(8), bastide-provisioner(8)",
+    };
+    log_init("bastide-manager", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+    return program_run(&program, argc, argv, NULL);
+}
