@@ -25,6 +25,8 @@ typedef struct Seen {
     int last_status;
     char peer_uri[128], peer_serial[64], address[64];
     HttpExchange *held;
+    pthread_t threads[8];
+    unsigned thread_count;
     HttpStream *stream;
     unsigned streams_closed;
     unsigned drained;
@@ -116,6 +118,10 @@ static void handle(HttpExchange *exchange, void *userdata)
         seen->stream = http_exchange_start_stream(exchange, on_stream_closed, seen);
     } else if (string_equal(request->path, "/post")) {
         in_thread(post_from_thread, exchange);
+    } else if (string_equal(request->path, "/together")) {
+        assert_true(seen->thread_count < ELEMENTSOF(seen->threads));
+        assert_int_equal(
+            pthread_create(&seen->threads[seen->thread_count++], NULL, post_from_thread, exchange), 0);
     } else if (string_equal(request->path, "/resume")) {
         in_thread(resume_from_thread, exchange);
     } else if (string_equal(request->path, "/huge")) {
@@ -394,6 +400,32 @@ static void test_answers_from_other_threads(void **state)
     expect_status(&client, 202);
     exchange_text(&client, "GET /resume HTTP/1.1\r\nHost: a\r\n\r\n", "resumed");
     test_client_done(&client);
+    stop(&fixture);
+}
+
+/* Eight threads answer while the loop runs (for the thread sanitizer, too). */
+static void test_concurrent_posts(void **state)
+{
+    Fixture fixture;
+    TestClient clients[8];
+
+    start(&fixture);
+    for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+        connect_to(&fixture, &clients[i]);
+    for (unsigned round = 0; round < 20; round++) {
+        fixture.seen.thread_count = 0;
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+            assert_true(test_client_send_text(&clients[i], "GET /together HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_int_equal(fixture.seen.thread_count, ELEMENTSOF(clients));
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+            assert_int_equal(pthread_join(fixture.seen.threads[i], NULL), 0);
+        for (size_t i = 0; i < ELEMENTSOF(clients); i++) {
+            test_client_receive(&clients[i]);
+            expect_status(&clients[i], 202);
+        }
+    }
+    for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+        test_client_done(&clients[i]);
     stop(&fixture);
 }
 
@@ -1296,6 +1328,7 @@ int main(void)
         cmocka_unit_test(test_pipelined_waits_for_the_answer),
         cmocka_unit_test(test_many_pipelined),
         cmocka_unit_test(test_answers_from_other_threads),
+        cmocka_unit_test(test_concurrent_posts),
         cmocka_unit_test(test_expect_continue),
         cmocka_unit_test(test_body_limits),
         cmocka_unit_test(test_body_memory_is_bounded),

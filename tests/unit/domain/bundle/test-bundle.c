@@ -40,7 +40,8 @@ static void write_item(struct archive *writer, const Item *item)
     if (item->hard_link)
         archive_entry_set_hardlink(entry, item->hard_link);
     archive_entry_set_size(entry, (la_int64_t)size);
-    assert_int_equal(archive_write_header(writer, entry), ARCHIVE_OK);
+    /* A name that is not ASCII is a warning in the C locale. */
+    assert_true(archive_write_header(writer, entry) >= ARCHIVE_WARN);
     static const char zeros[65536];
     if (item->size)
         for (size_t left = size; left > 0; left -= MIN(left, sizeof(zeros)))
@@ -55,7 +56,10 @@ static Buffer pack(const Item *items, size_t count, const char *filter)
     Buffer buffer = BUFFER_INIT_LIMIT(128 * 1024 * 1024);
     struct archive *writer = archive_write_new();
     assert_int_equal(archive_write_set_format_pax_restricted(writer), ARCHIVE_OK);
-    assert_int_equal(archive_write_add_filter_by_name(writer, filter), ARCHIVE_OK);
+    if (!string_equal(filter, "none"))
+        assert_int_equal(archive_write_add_filter_by_name(writer, filter), ARCHIVE_OK);
+    /* No padding behind the compressed stream. */
+    assert_int_equal(archive_write_set_bytes_in_last_block(writer, 1), ARCHIVE_OK);
     assert_int_equal(archive_write_open(writer, &buffer, NULL, append, NULL), ARCHIVE_OK);
     for (size_t i = 0; i < count; i++)
         write_item(writer, &items[i]);
@@ -244,8 +248,15 @@ static void check_limits(void **state)
     /* Cut off, damaged, no archive at all, empty. */
     const Item good[] = {GOOD};
     _cleanup_buffer_ Buffer archive = pack(good, ELEMENTSOF(good), "gzip");
-    for (size_t size = 0; size < archive.size - 8; size += 7)
-        assert_true(bundle_inspect(archive.data, size, &bundle, NULL) < 0);
+    for (size_t size = 0; size < archive.size; size++) {
+        _cleanup_bundle_ Bundle *cut = NULL;
+        /* Only the empty blocks at the end may be missing. */
+        if (bundle_inspect(archive.data, size, &cut, NULL) == 0)
+            assert_int_equal(cut->file_count, 2);
+        else
+            assert_null(cut);
+    }
+    assert_true(bundle_inspect(archive.data, archive.size / 2, &bundle, NULL) < 0);
     static const char nonsense[] = "#!/bin/sh\nrm -rf /\n";
     assert_true(bundle_inspect(nonsense, sizeof(nonsense), &bundle, NULL) < 0);
 }
@@ -257,7 +268,9 @@ static void check_extract(void **state)
     _cleanup_bundle_ Bundle *bundle = NULL;
     Folder folder = make_folder();
     mode_t before = umask(0077);
-    assert_int_equal(bundle_extract(archive.data, archive.size, NULL, folder.descriptor, &bundle, NULL), 0);
+    Error refused = ERROR_INIT;
+    if (bundle_extract(archive.data, archive.size, NULL, folder.descriptor, &bundle, &refused) < 0)
+        fail_msg("%s", refused.text);
     umask(before);
     struct stat status;
     assert_int_equal(fstatat(folder.descriptor, "web/install.sh", &status, AT_SYMLINK_NOFOLLOW), 0);
