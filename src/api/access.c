@@ -328,6 +328,7 @@ static int insert_user(ApiCall *call, void *context, Error *error)
         return r;
     }
     call->audit_object = arena_format(call->arena, "user:%s", user->body->username);
+    buffer_clear(&call->answer); /* the job may run again */
     return write_user(call, user->body->username, error);
 }
 

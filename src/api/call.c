@@ -233,12 +233,11 @@ static void submit(TokenCall *token_call)
 static bool try_inline(TokenCall *token_call)
 {
     ApiCall *call = token_call->call;
-    if (call->route->mode != ROUTE_READ)
+    Store *store = call->api->settings.store;
+    if (call->route->mode != ROUTE_READ || !string_equal(store_dialect(store), "sqlite"))
         return false;
     Error error = ERROR_INIT;
-    int r = store_read(call->api->settings.store, run_in_job, token_call, &error);
-    if (r == -EOPNOTSUPP && !error_is_set(&error))
-        return false;
+    int r = store_read(store, run_in_job, token_call, &error);
     job_done(r, &error, token_call);
     return true;
 }
