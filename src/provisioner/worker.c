@@ -386,7 +386,8 @@ static void wait_for_end(Worker *worker, int signals, bool *ret_is_drained)
         if (poll(&ready, 1, is_told ? 50 : STATUS_WAIT_MS) <= 0)
             continue;
         struct signalfd_siginfo info;
-        (void)read(signals, &info, sizeof(info));
+        if (read(signals, &info, sizeof(info)) < 0)
+            continue;
         if (is_told)
             break; /* told twice: now */
         is_told = true;
