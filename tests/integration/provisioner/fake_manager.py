@@ -127,6 +127,12 @@ class Manager:
             def log_message(self, *_):
                 pass
 
+            def handle(self):
+                try:
+                    super().handle()
+                except OSError:
+                    pass # a provisioner that was killed
+
             def answer(self, status, body, kind="application/json"):
                 data = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
@@ -185,6 +191,9 @@ class Manager:
         with self.lock:
             while not self.queue and time.monotonic() < end:
                 self.lock.wait(max(end - time.monotonic(), 0.001))
+            # A process that was replaced gets nothing, also when its long poll still waits.
+            if body["epoch"] != self.epoch:
+                return request.refuse(409, "stale")
             tasks, self.queue = self.queue[:body["maximum"]], self.queue[body["maximum"]:]
         request.answer(200, {"tasks": [dict(task, epoch=body["epoch"]) for task in tasks]})
 
