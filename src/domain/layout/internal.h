@@ -211,6 +211,7 @@ typedef struct ProgramResult {
     ProgramValue *values; /* YES: the columns with positive values, over the denominator */
     size_t count;
     int64_t denominator;
+    bool has_proof;
     Proof proof; /* NO */
 } ProgramResult;
 

@@ -292,7 +292,7 @@ Answer oracle_ask_cover(Model *model, const State *state)
     if (answer != ANSWER_NO)
         return answer;
     answer = program_solve(model, state, NULL, NULL, 0, &result);
-    if (answer == ANSWER_NO) {
+    if (answer == ANSWER_NO && result.has_proof) {
         /* The prices are checked against the state before they are believed. */
         ASSERT(proof_holds(model, &result.proof, state));
         keep_proof(model, &result.proof);
