@@ -243,7 +243,7 @@ static void append_sentences(const Explanation *explanation, const LayoutResult 
                                             ? make_minimum_sentence(explanation, result, i, is_told)
                                             : string_duplicate(conflict->sentence);
         if (told++ < SUMMARY_SENTENCES_MAX)
-            buffer_append_format(text, "%s%s", told == 1 ? "" : "; ", sentence);
+            buffer_append_format(text, "%s%s", told == 1 ? ": " : "; ", sentence);
         else
             left++;
     }
@@ -276,6 +276,15 @@ static void append_heading(Explanation *explanation, Buffer *text)
     uint32_t asked = problem->node_count;
     if (explanation->items[0].is_dropped) {
         buffer_append_string(text, "These contradict each other");
+        return;
+    }
+    uint32_t staying = 0;
+    for (size_t i = 0; i < problem->existing_count; i++)
+        staying += problem->existing[i].may_remove ? 0 : problem->existing[i].count;
+    if (staying > asked) {
+        buffer_append_format(text,
+                             "Needs at least %u machines, not %u: so many existing ones may not be removed",
+                             staying, asked);
         return;
     }
     int64_t least = 0, most = most_nodes(explanation);
@@ -342,7 +351,6 @@ void explain(const Prepared *prepared, Budget *budget, LayoutResult *result)
     if (result->conflict_count == 0)
         blame_existing(&explanation, result);
     append_heading(&explanation, &text);
-    buffer_append_string(&text, ": ");
     append_sentences(&explanation, result, &text);
     result->summary = buffer_take_string(&text);
     budget->steps += own.steps;
