@@ -357,13 +357,105 @@ static void test_explanations(void **state)
     assert_true(explained > 800);
 }
 
+/* ---- the smallest number of machines, where greed often errs */
+
+enum { DENSE_SERVICES = 7, DENSE_SETS = 14, DENSE_STATES = 2187 /* 3 to the 7th */ };
+
+typedef struct Dense {
+    LayoutProblem problem;
+    LayoutService services[DENSE_SERVICES];
+    LayoutNames cant[DENSE_SETS];
+    const char *members[DENSE_SETS][DENSE_SERVICES];
+    const char *types[DENSE_SERVICES][SMALL_TYPES];
+} Dense;
+
+static const char *const dense_names[DENSE_SERVICES] = {"a", "b", "c", "d", "e", "f", "g"};
+
+static void dense_make(Dense *dense, Random *random)
+{
+    *dense = (Dense){0};
+    for (unsigned i = 0; i < DENSE_SERVICES; i++) {
+        dense->services[i] = (LayoutService){.name = dense_names[i],
+                                             .is_constrained = true,
+                                             .is_minimum_stated = true,
+                                             .minimum = 1 + next_random(random, 2),
+                                             .maximum = LAYOUT_UNLIMITED};
+        if (next_random(random, 4) == 0)
+            dense->services[i].hardware = small_subset(dense->types[i], small_hardware,
+                                                       1 + next_random(random, (1U << SMALL_TYPES) - 1));
+    }
+    size_t sets = 5 + next_random(random, DENSE_SETS - 4);
+    for (size_t i = 0; i < sets; i++) {
+        unsigned mask = 0, members = 2 + (next_random(random, 4) == 0);
+        while ((unsigned)__builtin_popcount(mask) < members)
+            mask |= 1U << next_random(random, DENSE_SERVICES);
+        dense->cant[i] = small_subset(dense->members[i], dense_names, mask);
+    }
+    dense->problem = (LayoutProblem){.services = dense->services,
+                                     .service_count = DENSE_SERVICES,
+                                     .cant_coexist = dense->cant,
+                                     .cant_coexist_count = sets,
+                                     .hardware = {.items = small_hardware, .count = SMALL_TYPES},
+                                     .images = {.items = small_images, .count = 1}};
+}
+
+/* By dynamic programming over what is still needed of each service. */
+static unsigned dense_smallest(const Dense *dense)
+{
+    static unsigned machines[DENSE_STATES];
+    unsigned sets[1U << DENSE_SERVICES], set_count = 0, goal = 0;
+    for (unsigned set = 1; set < 1U << DENSE_SERVICES; set++)
+        if (brute_is_valid(&dense->problem, set) && brute_first_type(&dense->problem, set, true))
+            sets[set_count++] = set;
+    for (unsigned i = 0, power = 1; i < DENSE_SERVICES; i++, power *= 3)
+        goal += dense->services[i].minimum * power;
+    for (unsigned state = 1; state <= goal; state++) {
+        machines[state] = UINT32_MAX;
+        for (unsigned k = 0; k < set_count; k++) {
+            unsigned rest = state;
+            for (unsigned i = 0, power = 1; i < DENSE_SERVICES; i++, power *= 3)
+                if ((sets[k] >> i & 1) && state / power % 3 > 0)
+                    rest -= power;
+            if (rest != state && machines[rest] != UINT32_MAX)
+                machines[state] = MIN(machines[state], machines[rest] + 1);
+        }
+    }
+    return machines[goal];
+}
+
+static void test_smallest_count(void **state)
+{
+    Random random = {.state = 0x6a09e667f3bcc909};
+    unsigned covered = 0;
+    for (unsigned i = 0; i < 400; i++) {
+        Dense dense;
+        dense_make(&dense, &random);
+        unsigned smallest = dense_smallest(&dense);
+        for (unsigned nodes = MAX(smallest, 2U) - 1; nodes <= smallest && smallest != UINT32_MAX; nodes++) {
+            _cleanup_layout_result_ LayoutResult result = {0};
+            dense.problem.node_count = nodes;
+            assert_int_equal(layout_solve(&dense.problem, &result, NULL), 0);
+            if (result.status != (nodes < smallest ? LAYOUT_IMPOSSIBLE : LAYOUT_SOLVED)) {
+                print_problem(&dense.problem);
+                fail_msg("smallest is %u", smallest);
+            }
+            if (nodes < smallest) {
+                _cleanup_free_ char *start =
+                    string_format("Needs at least %u machines, not %u: ", smallest, nodes);
+                assert_memory_equal(result.summary, start, strlen(start));
+            }
+            covered++;
+        }
+    }
+    assert_true(covered > 700);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_new_clusters),
-        cmocka_unit_test(test_existing_clusters),
-        cmocka_unit_test(test_changed_clusters),
-        cmocka_unit_test(test_explanations),
+        cmocka_unit_test(test_new_clusters),     cmocka_unit_test(test_existing_clusters),
+        cmocka_unit_test(test_changed_clusters), cmocka_unit_test(test_explanations),
+        cmocka_unit_test(test_smallest_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
