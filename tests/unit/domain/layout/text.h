@@ -13,13 +13,13 @@
 #include "base/string.h"
 #include "domain/layout/layout.h"
 
-enum { TEXT_MAX = 512, TEXT_NAMES = 64 };
+enum { TEXT_NAMES = 64 };
 
 typedef struct TextProblem {
     Arena *arena;
     LayoutProblem problem;
-    LayoutService services[TEXT_MAX];
-    LayoutNames must[TEXT_MAX], cant[TEXT_MAX];
+    LayoutService services[LAYOUT_SERVICES_MAX];
+    LayoutNames must[LAYOUT_SETS_MAX], cant[LAYOUT_SETS_MAX];
     LayoutClass classes[LAYOUT_CLASSES_MAX];
 } TextProblem;
 
@@ -103,6 +103,8 @@ static inline void text_line(TextProblem *text, const char *line, size_t length)
     size_t count = text_split(text->arena, line, length, ' ', words);
     if (count == 0)
         return;
+    ASSERT(problem->service_count < LAYOUT_SERVICES_MAX && problem->must_coexist_count < LAYOUT_SETS_MAX &&
+           problem->cant_coexist_count < LAYOUT_SETS_MAX && problem->existing_count < LAYOUT_CLASSES_MAX);
     LayoutNames rest = text_names(text->arena, words + 1, count - 1);
     if (string_equal(words[0], "nodes"))
         problem->node_count = text_number(words[1]);
