@@ -345,7 +345,7 @@ static Answer run(Program *program)
     size_t rows = program->row_count;
     while (compute_prices(program)) {
         Basic basic = {0};
-        if (!budget_step(program->model->budget, 1 + rows * rows / 64 + program->column_count / 16))
+        if (!budget_step(program->model->budget, 1 + rows * rows / 64 + program->column_count / 4))
             return ANSWER_GAVE_UP;
         Answer answer = find_entering(program, &basic);
         if (answer != ANSWER_YES)

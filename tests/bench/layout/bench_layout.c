@@ -109,6 +109,70 @@ static void write_scarce(Buffer *text, unsigned services, unsigned nodes)
         write_service(text, i, 1, nodes / services * 2);
 }
 
+static uint32_t next_random(uint32_t *seed, uint32_t limit)
+{
+    *seed = *seed * 1664525 + 1013904223;
+    return (uint32_t)(((uint64_t)*seed * limit) >> 32);
+}
+
+static void write_names(Buffer *text, const char *prefix, uint32_t *seed, unsigned count, unsigned limit)
+{
+    for (unsigned i = 0; i < count; i++)
+        buffer_append_format(text, "%s%s%u", i ? "," : "", prefix, next_random(seed, limit));
+}
+
+/* As bad as the limits allow: all conflicts of three to five services. */
+static void write_worst_sets(Buffer *text, unsigned services, unsigned nodes)
+{
+    uint32_t seed = 99;
+    write_types(text, nodes);
+    for (unsigned i = 0; i < services; i++)
+        buffer_append_format(text, "service s%u min %u\n", i, 1 + next_random(&seed, nodes / 3));
+    for (unsigned i = 0; i < LAYOUT_SETS_MAX - 1; i++) {
+        buffer_append_string(text, "cant");
+        for (unsigned k = 3 + next_random(&seed, 3); k > 0; k--)
+            buffer_append_format(text, " s%u", next_random(&seed, services));
+        buffer_append_string(text, "\n");
+    }
+}
+
+/* Each service with its own random choice of hardware and image. */
+static void write_worst_types(Buffer *text, unsigned services, unsigned nodes)
+{
+    uint32_t seed = 77;
+    buffer_append_format(text, "nodes %u\nhardware", nodes);
+    for (unsigned i = 0; i < 60; i++)
+        buffer_append_format(text, " h%u", i);
+    buffer_append_string(text, "\nimages");
+    for (unsigned i = 0; i < 60; i++)
+        buffer_append_format(text, " i%u", i);
+    for (unsigned i = 0; i < services; i++) {
+        buffer_append_format(text, "\nservice s%u min 1 hw ", i);
+        write_names(text, "h", &seed, 20, 60);
+        buffer_append_string(text, " im ");
+        write_names(text, "i", &seed, 20, 60);
+    }
+    buffer_append_string(text, "\n");
+}
+
+/* Many kinds of existing nodes that may take more and may go. */
+static void write_worst_existing(Buffer *text, unsigned services, unsigned nodes)
+{
+    uint32_t seed = 55;
+    write_types(text, nodes);
+    for (unsigned i = 0; i < services; i++)
+        buffer_append_format(text, "service s%u min %u max %u\n", i, 1 + next_random(&seed, 3),
+                             4 + next_random(&seed, nodes));
+    for (unsigned i = 0; i < services * 2; i++) {
+        unsigned first = next_random(&seed, services);
+        buffer_append_format(text, "cant s%u s%u\n", first,
+                             (first + 1 + next_random(&seed, services - 1)) % services);
+    }
+    for (unsigned i = 0; i < 60; i++)
+        buffer_append_format(text, "existing %u h%u i01 extend remove with s%u\n", 1 + next_random(&seed, 4),
+                             1 + next_random(&seed, 5), next_random(&seed, services));
+}
+
 static const Instance instances[] = {
     {"p7", "20 constrained services, 5 x 11 types, a third of the pairs in conflict", write_mixed, 20, 1000},
     {"p7-100000", "the same on 100,000 machines", write_mixed, 20, 100000},
@@ -124,6 +188,11 @@ static const Instance instances[] = {
     {"graph-30", "30 services, half of the pairs in conflict, 7 machines", write_graph, 30, 7},
     {"graph-40", "40 services, half of the pairs in conflict, 9 machines", write_graph, 40, 9},
     {"graph-60", "60 services, half of the pairs in conflict, 11 machines", write_graph, 60, 11},
+    {"worst-sets", "the most conflicts of three to five services", write_worst_sets, 128, 60},
+    {"worst-sets-few", "the same with few services", write_worst_sets, 30, 60},
+    {"worst-types", "own random types for each service", write_worst_types, 60, 20},
+    {"worst-existing", "60 kinds of existing nodes, to shrink", write_worst_existing, 30, 80},
+    {"worst-existing2", "60 kinds of existing nodes, to grow", write_worst_existing, 60, 200},
 };
 
 static double now_ms(void)
@@ -142,7 +211,7 @@ static void solve(const char *name, void (*write)(Buffer *, unsigned, unsigned),
     double best = 1e9, start = now_ms();
     write(&source, services, nodes);
     text_parse(&text, buffer_string(&source));
-    for (unsigned i = 0; i < 20 && (i == 0 || now_ms() - start < 300); i++) {
+    for (unsigned i = 0; i < 20 && (i == 0 || now_ms() - start < 200); i++) {
         double before = now_ms();
         layout_result_done(&result);
         ASSERT(layout_solve(&text.problem, &result, NULL) == 0);

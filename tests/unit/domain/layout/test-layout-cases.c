@@ -365,6 +365,48 @@ static void test_large(void **state)
     assert_true(steps[1] < 3 * steps[0] + 10000);
 }
 
+/* A large cluster grows, shrinks, gets services; what it has stays where it is. */
+static void test_large_changes(void **state)
+{
+    static const struct {
+        unsigned nodes;
+        const char *more;
+        bool may_extend, may_remove;
+    } changes[] = {
+        {1000, "", true, true},
+        {1300, "", true, false},
+        {700, "", true, true},
+        {1000, "service extra min 3; service other max 10 hw h1,h2; cant extra other;", true, false},
+        {1000, "service agent free", true, false},
+        {650, "service extra min 2; service agent free", true, true},
+    };
+    _cleanup_free_ char *source = large_problem(1000);
+    _cleanup_layout_result_ LayoutResult first = {0};
+    _cleanup_text_ TextProblem text = {0};
+    text_parse(&text, source);
+    assert_int_equal(layout_solve(&text.problem, &first, NULL), 0);
+    for (size_t i = 0; i < ELEMENTSOF(changes); i++) {
+        _cleanup_text_ TextProblem changed = {0};
+        _cleanup_layout_result_ LayoutResult result = {0};
+        text_parse(&changed, source);
+        text_parse(&changed, changes[i].more);
+        changed.problem.node_count = changes[i].nodes;
+        for (size_t k = 0; k < first.node_class_count; k++)
+            changed.classes[k] = (LayoutClass){
+                .services = {.items = first.nodes[k].services, .count = first.nodes[k].service_count},
+                .hardware = first.nodes[k].hardware,
+                .image = first.nodes[k].image,
+                .count = first.nodes[k].count,
+                .may_extend = changes[i].may_extend,
+                .may_remove = changes[i].may_remove};
+        changed.problem.existing_count = first.node_class_count;
+        assert_int_equal(layout_solve(&changed.problem, &result, NULL), 0);
+        print_message("%zu: %s, %llu steps\n", i, layout_status_to_string(result.status),
+                      (unsigned long long)result.steps);
+        assert_int_equal(result.status, LAYOUT_SOLVED);
+    }
+}
+
 static void test_budget(void **state)
 {
     /* The same steps each time, an answer with enough of them, none with less. */
@@ -541,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_without_conflicts),
         cmocka_unit_test(test_many_small_conflicts),
         cmocka_unit_test(test_large),
+        cmocka_unit_test(test_large_changes),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_checker),
