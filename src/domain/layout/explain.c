@@ -54,9 +54,9 @@ static void list_items(Explanation *explanation)
     /* What comes first is dropped rather than what comes later. Without the minimum of a service its other
      * constraints fall by themselves, so few services are left, and the questions soon become small. */
     static const LayoutConflictKind order[] = {
-        LAYOUT_CONFLICT_NODE_COUNT,   LAYOUT_CONFLICT_QUANTITY,     LAYOUT_CONFLICT_MINIMUM,
-        LAYOUT_CONFLICT_IMAGES,       LAYOUT_CONFLICT_HARDWARE,     LAYOUT_CONFLICT_MAXIMUM,
-        LAYOUT_CONFLICT_MUST_COEXIST, LAYOUT_CONFLICT_CANT_COEXIST,
+        LAYOUT_CONFLICT_NODE_COUNT, LAYOUT_CONFLICT_MUST_COEXIST, LAYOUT_CONFLICT_QUANTITY,
+        LAYOUT_CONFLICT_MINIMUM,    LAYOUT_CONFLICT_IMAGES,       LAYOUT_CONFLICT_HARDWARE,
+        LAYOUT_CONFLICT_MAXIMUM,    LAYOUT_CONFLICT_CANT_COEXIST,
     };
     const LayoutProblem *problem = explanation->prepared->problem;
     explanation->items =
