@@ -525,7 +525,8 @@ static int post_password(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_access[] = {
-    ROUTE(GET, "/tokens", TOKEN_LIST, NO_TENANT, READ, NO_BODY, list_tokens, NULL, 200, "One's own tokens"),
+    ROUTE(GET, "/tokens", TOKEN_LIST, NO_TENANT, READ, NO_BODY, list_tokens, NULL, 200, "One's own tokens",
+          .query = query_page),
     ROUTE(POST, "/tokens", TOKEN_CREATE, NO_TENANT, WRITE, JSON_BODY, post_token, "token_create", 201,
           "Makes a token, shown once", .fields = token_fields),
     ROUTE(GET, "/tokens/{id}", TOKEN_LIST, NO_TENANT, READ, NO_BODY, get_token, NULL, 200, "A token"),
@@ -535,7 +536,8 @@ const ApiRoute routes_access[] = {
     ROUTE(POST, "/user/password", USER_PASSWORD_SELF, NO_TENANT, POOL, JSON_BODY, post_own_password,
           "user_password", 204, "Changes one's own password; ends all one's tokens",
           .fields = password_fields),
-    ROUTE(GET, "/users", USER_LIST, NO_TENANT, READ, NO_BODY, list_users, NULL, 200, "Accounts"),
+    ROUTE(GET, "/users", USER_LIST, NO_TENANT, READ, NO_BODY, list_users, NULL, 200, "Accounts",
+          .query = query_page),
     ROUTE(PUT, "/users", USER_CREATE, NO_TENANT, POOL, JSON_BODY, put_user, "user_create", 201,
           "Makes an account", .fields = user_fields),
     ROUTE(GET, "/users/{name}", USER_LIST, NO_TENANT, READ, NO_BODY, get_user, NULL, 200, "An account"),

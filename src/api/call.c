@@ -151,7 +151,7 @@ static int run_in_job(StoreTransaction *transaction, void *context, Error *error
     buffer_clear(&call->answer);
     call->status = call->route->success_status;
     call->transaction = transaction;
-    call->content_type = JSON_TYPE;
+    call->content_type = call->route->content_type ?: JSON_TYPE;
     int r = admit(token_call, error);
     if (r >= 0 && !call->body)
         r = parse_body(call, error);
