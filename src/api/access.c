@@ -383,7 +383,7 @@ static int apply_user_change(ApiCall *call, const UserGetRow *user, const UserCh
         return error_set_field(error, ERROR_BAD_FIELD, "role", "A system role is sys_admin or default.");
     if (change->active && !json_is_boolean(change->active))
         return error_set_field(error, ERROR_BAD_FIELD, "active", "'active' is true or false.");
-    bool loses = string_equal(user->role, "sys_admin") &&
+    bool loses = user->is_active && string_equal(user->role, "sys_admin") &&
                  (role != ACCESS_ROLE_SYS_ADMIN || (change->active && !is_active));
     int r = loses ? keep_an_administrator(call, user->username, error) : 0;
     if (r >= 0)
@@ -425,7 +425,8 @@ static int delete_user(ApiCall *call, Error *error)
         return r;
     if (r == 0)
         return error_set(error, ERROR_NOT_FOUND, "There is no account '%s'.", username);
-    if (string_equal(user.role, "sys_admin") || string_equal(username, call->principal.username))
+    bool is_administrator = user.is_active && string_equal(user.role, "sys_admin");
+    if (is_administrator || string_equal(username, call->principal.username))
         r = keep_an_administrator(call, username, error);
     else
         r = 0;
