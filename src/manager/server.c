@@ -30,9 +30,11 @@ typedef struct Server {
     bool is_stopping;
 } Server;
 
-static int load_generation(const Server *server, IdentityKind kind, TlsGeneration **ret_generation, Error *error)
+static int load_generation(const Server *server, IdentityKind kind, TlsGeneration **ret_generation,
+                           Error *error)
 {
-    _cleanup_free_ char *key = identity_key_path(server->config, kind), *chain = identity_chain_path(server->config, kind),
+    _cleanup_free_ char *key = identity_key_path(server->config, kind),
+                        *chain = identity_chain_path(server->config, kind),
                         *ca = identity_ca_path(server->config);
     bool is_internal = kind == IDENTITY_INTERNAL;
     TlsServerSettings settings = {.certificate_file = chain,
@@ -44,7 +46,8 @@ static int load_generation(const Server *server, IdentityKind kind, TlsGeneratio
 
 static int ensure_identity(Server *server, unsigned *changed, Error *error)
 {
-    _cleanup_keeper_client_ KeeperClient *keeper = keeper_client_new(server->config->keeper_socket, KEEPER_TIMEOUT);
+    _cleanup_keeper_client_ KeeperClient *keeper =
+        keeper_client_new(server->config->keeper_socket, KEEPER_TIMEOUT);
     return identity_ensure(server->config, keeper, changed, error);
 }
 
@@ -56,7 +59,8 @@ static void swap_generation(Server *server, IdentityKind kind)
         log_error_record(LOG_LEVEL_ERROR, "loading a certificate; the old one stays", &error);
         return;
     }
-    http_server_set_generation(kind == IDENTITY_EXTERNAL ? server->external : server->internal, 0, generation);
+    http_server_set_generation(kind == IDENTITY_EXTERNAL ? server->external : server->internal, 0,
+                               generation);
     tls_generation_unref(generation);
 }
 
@@ -140,7 +144,8 @@ static int attach_signals(Server *server, Error *error)
     if (r >= 0)
         r = sd_event_add_signal(server->event, NULL, SIGHUP, on_reload, server);
     if (r >= 0)
-        r = sd_event_add_time_relative(server->event, NULL, CLOCK_MONOTONIC, CARE_INTERVAL, USEC_PER_SEC, on_care, server);
+        r = sd_event_add_time_relative(server->event, NULL, CLOCK_MONOTONIC, CARE_INTERVAL, USEC_PER_SEC,
+                                       on_care, server);
     return r < 0 ? error_set_errno(error, ERROR_INTERNAL, -r, "Setting up the event loop") : 0;
 }
 
@@ -164,7 +169,8 @@ static int start_api(Server *server, Error *error)
         return error_set_errno(error, ERROR_IO, -r, "Reading %s", ca_path);
     server->internal_url =
         string_format("https://%s:%lld",
-                      config->management_addresses.count > 0 ? config->management_addresses.items[0] : config->internal_address,
+                      config->management_addresses.count > 0 ? config->management_addresses.items[0]
+                                                             : config->internal_address,
                       (long long)config->internal_port);
     ApiSettings settings = {.event = server->event,
                             .store = server->store,
@@ -180,8 +186,8 @@ static int start_api(Server *server, Error *error)
     return r < 0 ? r : api_start(server->api, error);
 }
 
-static int listen_on(Server *server, IdentityKind kind, const HttpServerHandler *handler, const char *address, int64_t port,
-                     HttpServer **ret_server, Error *error)
+static int listen_on(Server *server, IdentityKind kind, const HttpServerHandler *handler, const char *address,
+                     int64_t port, HttpServer **ret_server, Error *error)
 {
     TlsGeneration *generation = NULL;
     uint16_t bound;
@@ -207,11 +213,11 @@ static int start(Server *server, Error *error)
     if (r >= 0)
         r = start_api(server, error);
     if (r >= 0)
-        r = listen_on(server, IDENTITY_INTERNAL, &api_internal_handler, config->internal_address, config->internal_port,
-                      &server->internal, error);
+        r = listen_on(server, IDENTITY_INTERNAL, &api_internal_handler, config->internal_address,
+                      config->internal_port, &server->internal, error);
     if (r >= 0)
-        r = listen_on(server, IDENTITY_EXTERNAL, &api_external_handler, config->external_address, config->external_port,
-                      &server->external, error);
+        r = listen_on(server, IDENTITY_EXTERNAL, &api_external_handler, config->external_address,
+                      config->external_port, &server->external, error);
     if (r >= 0)
         r = admin_socket_new(server->event, config->admin_socket, server->api, &server->admin, error);
     return r;
