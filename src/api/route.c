@@ -6,21 +6,23 @@
 #include "base/string.h"
 
 const ApiRoute *const api_route_tables[] = {
-    routes_system, routes_access, routes_tenants, routes_catalog, routes_clusters, routes_executions,
-    routes_events, routes_provisioners, routes_bundles, routes_audit, NULL,
+    routes_system,   routes_access,     routes_tenants, routes_catalog,
+    routes_clusters, routes_executions, routes_events,  routes_provisioners,
+    routes_bundles,  routes_audit,      NULL,
 };
 
 const char *http_method_name(HttpMethod method)
 {
     static const char *const names[_HTTP_METHOD_MAX] = {
-        [HTTP_METHOD_GET] = "GET",     [HTTP_METHOD_HEAD] = "HEAD",     [HTTP_METHOD_POST] = "POST",
-        [HTTP_METHOD_PUT] = "PUT",     [HTTP_METHOD_PATCH] = "PATCH",   [HTTP_METHOD_DELETE] = "DELETE",
+        [HTTP_METHOD_GET] = "GET",         [HTTP_METHOD_HEAD] = "HEAD",   [HTTP_METHOD_POST] = "POST",
+        [HTTP_METHOD_PUT] = "PUT",         [HTTP_METHOD_PATCH] = "PATCH", [HTTP_METHOD_DELETE] = "DELETE",
         [HTTP_METHOD_OPTIONS] = "OPTIONS",
     };
     return method >= 0 && method < _HTTP_METHOD_MAX ? names[method] : "?";
 }
 
-bool route_path_matches(const char *pattern, const char *path, Arena *arena, const char *parameters[static ROUTE_PARAMETERS_MAX])
+bool route_path_matches(const char *pattern, const char *path, Arena *arena,
+                        const char *parameters[static ROUTE_PARAMETERS_MAX])
 {
     unsigned count = 0;
     while (*pattern) {
@@ -39,8 +41,8 @@ bool route_path_matches(const char *pattern, const char *path, Arena *arena, con
     return *path == '\0';
 }
 
-int route_find(const ApiRoute *const *tables, HttpMethod method, const char *path, Arena *arena, const ApiRoute **ret_route,
-               const char *ret_parameters[static ROUTE_PARAMETERS_MAX])
+int route_find(const ApiRoute *const *tables, HttpMethod method, const char *path, Arena *arena,
+               const ApiRoute **ret_route, const char *ret_parameters[static ROUTE_PARAMETERS_MAX])
 {
     bool is_known = false;
     HttpMethod wanted = method == HTTP_METHOD_HEAD ? HTTP_METHOD_GET : method;

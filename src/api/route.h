@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Routes and calls. A route stands in exactly one table (routes_<resource>); its permission and tenant rule stand beside its path.
- * PERMISSION_OPEN must be spelled out: a row without a permission does not compile (ROUTE has no default), and tools/check-routes
- * compares the table with the list of open routes in the security model. */
+/* Routes and calls. A route stands in exactly one table (routes_<resource>); its permission and tenant rule
+ * stand beside its path. PERMISSION_OPEN must be spelled out: a row without a permission does not compile
+ * (ROUTE has no default), and tools/check-routes compares the table with the list of open routes in the
+ * security model. */
 
 #include "api/writer.h"
 #include "base/json.h"
@@ -17,7 +18,8 @@ typedef struct Api Api;
 typedef struct ApiCall ApiCall;
 typedef struct ApiRoute ApiRoute;
 
-/* Runs in a job (transaction set) or, for ROUTE_POOL, on a pool thread (transaction NULL). Sets status and answer. */
+/* Runs in a job (transaction set) or, for ROUTE_POOL, on a pool thread (transaction NULL). Sets status and
+ * answer. */
 typedef int (*ApiHandler)(ApiCall *call, Error *error);
 
 typedef enum TenantRule { NO_TENANT, NEEDS_TENANT } TenantRule;
@@ -46,11 +48,11 @@ struct ApiRoute {
     int success_status;
 };
 
-#define ROUTE(method_, path_, permission_, tenant_, mode_, body_, handler_, action_, status_, summary_, ...)                     \
-    {                                                                                                                            \
-        .method = HTTP_METHOD_##method_, .path = path_, .permission = PERMISSION_##permission_, .tenant = tenant_,               \
-        .mode = ROUTE_##mode_, .body = body_, .handler = handler_, .action = action_, .success_status = status_,                 \
-        .summary = summary_, __VA_ARGS__                                                                                         \
+#define ROUTE(method_, path_, permission_, tenant_, mode_, body_, handler_, action_, status_, summary_, ...) \
+    {                                                                                                        \
+        .method = HTTP_METHOD_##method_, .path = path_, .permission = PERMISSION_##permission_,              \
+        .tenant = tenant_, .mode = ROUTE_##mode_, .body = body_, .handler = handler_, .action = action_,     \
+        .success_status = status_, .summary = summary_, __VA_ARGS__                                          \
     }
 
 struct ApiCall {
@@ -62,6 +64,7 @@ struct ApiCall {
     const char *parameters[ROUTE_PARAMETERS_MAX];
     Principal principal;
     const char *tenant; /* of the request; NULL when the route needs none */
+    bool must_change_password; /* signed in with a one-time password: good for nothing else */
     json_t *body;       /* parsed, for JSON_BODY; an object or NULL when it was empty */
 
     StoreTransaction *transaction;
@@ -76,15 +79,16 @@ struct ApiCall {
 };
 
 /* Tables, ended by a row without path. */
-extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[], routes_executions[], routes_events[],
-    routes_provisioners[], routes_bundles[], routes_audit[];
+extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[],
+    routes_executions[], routes_events[], routes_provisioners[], routes_bundles[], routes_audit[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 
 /* Compares segment by segment; "{…}" takes one segment that is not empty, copied to the arena. */
-bool route_path_matches(const char *pattern, const char *path, Arena *arena, const char *ret_parameters[static ROUTE_PARAMETERS_MAX]);
-/* The route for a method and a path below the base. -ENOENT: no such path; -EOPNOTSUPP: not with this method. Parameters are copied to the
- * arena. */
-int route_find(const ApiRoute *const *tables, HttpMethod method, const char *path, Arena *arena, const ApiRoute **ret_route,
-               const char *ret_parameters[static ROUTE_PARAMETERS_MAX]);
+bool route_path_matches(const char *pattern, const char *path, Arena *arena,
+                        const char *ret_parameters[static ROUTE_PARAMETERS_MAX]);
+/* The route for a method and a path below the base. -ENOENT: no such path; -EOPNOTSUPP: not with this method.
+ * Parameters are copied to the arena. */
+int route_find(const ApiRoute *const *tables, HttpMethod method, const char *path, Arena *arena,
+               const ApiRoute **ret_route, const char *ret_parameters[static ROUTE_PARAMETERS_MAX]);
 const char *http_method_name(HttpMethod method);

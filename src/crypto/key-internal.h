@@ -8,6 +8,7 @@
 
 struct PrivateKey {
     EVP_PKEY *key;
+    KeyType type;
 };
 
 /* The policy for an OpenSSL key; `what` begins the error text. */

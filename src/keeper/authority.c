@@ -484,9 +484,7 @@ int authority_issue(Authority *authority, const CertificateOrder *order, Usec no
     };
     int r = profile_check(order, error);
 
-    if (r >= 0)
-        r = public_key_check(order->spki, order->spki_size, NULL, error);
-    if (r >= 0)
+    if (r >= 0 && !profile->reserves_names)
         r = check_hosts(authority, order, error);
     if (r < 0)
         return r;
@@ -496,6 +494,9 @@ int authority_issue(Authority *authority, const CertificateOrder *order, Usec no
         string_list_append(&uris, profile->marker);
     r = certificate_issue(&template, authority->issuers[profile->issuer].certificate,
                           authority->issuers[profile->issuer].key, &certificate, ret_serial, error);
+    /* Reserved before the certificate leaves, but not for an order that failed. */
+    if (r >= 0 && profile->reserves_names)
+        r = check_hosts(authority, order, error);
     if (r < 0)
         return r;
     leaf = certificate_to_pem(certificate);

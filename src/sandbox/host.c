@@ -113,8 +113,9 @@ _noreturn_ static void holder_run(int go, int done)
     if (r >= 0)
         r = holder_settings();
     (void)write_full(done, &r, sizeof(r));
-    for (;;)
-        (void)pause();
+    /* Changing ids has cleared the death signal; the worker's end of the pipe closes in any case. */
+    (void)read_full(go, &byte, 1);
+    _exit(0);
 }
 
 static int holder_map_ids(pid_t holder, uint32_t first)
@@ -147,8 +148,10 @@ static int make_namespaces(uint32_t first_uid, int descriptors[static _NAMESPACE
     for (size_t i = 0; i < _NAMESPACE_MAX; i++)
         flags |= (uint64_t)namespaces[i].flag;
     pid_t holder = clone_process(flags);
-    if (holder == 0)
+    if (holder == 0) {
+        (void)close(go[1]);
         holder_run(go[0], done[1]);
+    }
     if (holder < 0)
         return error_set_errno(error, ERROR_UNAVAILABLE, errno, "cannot make namespaces");
     (void)close(done[1]);

@@ -21,7 +21,7 @@
 #include "base/string.h"
 #include "sandbox/server_internal.h"
 
-enum { TICK_SECONDS = 1, BACKLOG = 1024 };
+enum { TICK_SECONDS = 1, BACKLOG = 1024, LOCK_PATIENCE_MS = 500 };
 
 static void connection_free(Connection *c)
 {
@@ -186,9 +186,15 @@ static int take_lock(Server *server, Error *error)
     server->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (server->lock < 0)
         return error_set_errno(error, ERROR_IO, errno, "cannot open %s", path);
-    if (flock(server->lock, LOCK_EX | LOCK_NB) < 0)
-        return error_set(error, ERROR_CONFLICT, "bastide-sandboxd runs already with state %s",
-                         server->settings->state);
+    /* Workers of a killed daemon end with it, but not in the same instant. */
+    Usec deadline = clock_monotonic(&system_clock) + LOCK_PATIENCE_MS * USEC_PER_MSEC;
+    while (flock(server->lock, LOCK_EX | LOCK_NB) < 0) {
+        if (clock_monotonic(&system_clock) > deadline)
+            return error_set(error, ERROR_CONFLICT, "bastide-sandboxd runs already with state %s",
+                             server->settings->state);
+        const struct timespec pause = {.tv_nsec = 10000000};
+        (void)nanosleep(&pause, NULL);
+    }
     return 0;
 }
 

@@ -68,7 +68,7 @@ static void run_make(const Server *server, const Host *host, WorkerResult *resul
         host_make(&spec, (unsigned)server->settings->create_timeout, &result->made, &result->error);
 }
 
-static void run_destroy(const Server *server, const Host *host, WorkerResult *result)
+static void run_destroy(const Server *server, const Host *host, int pid_descriptor, WorkerResult *result)
 {
     char bridge[LINK_NAME_SIZE];
     bridge_name_of(host->cluster->number, bridge);
@@ -81,10 +81,25 @@ static void run_destroy(const Server *server, const Host *host, WorkerResult *re
         .plan = server->network.plan,
         .cluster_number = host->cluster->number,
         .ipv4 = host->ipv4,
-        .pid_descriptor = host->pid_descriptor,
+        .pid_descriptor = pid_descriptor,
         .cgroups = &server->cgroups,
     };
     result->result = host_destroy(&remains, &result->error);
+}
+
+/* A worker that outlives a killed daemon must not keep its lock, its listener or its clients: everything goes
+ * but the standard files, the result pipe (3) and the host's process (4). */
+static int keep_descriptors(int output, int process)
+{
+    enum { OUTPUT = 3, PROCESS = 4 };
+    /* First away from the numbers they shall get. */
+    int high_output = fcntl(output, F_DUPFD_CLOEXEC, 64);
+    int high_process = process >= 0 ? fcntl(process, F_DUPFD_CLOEXEC, 64) : -1;
+    if (high_output < 0 || dup3(high_output, OUTPUT, O_CLOEXEC) < 0)
+        return -errno;
+    if (process >= 0 && (high_process < 0 || dup3(high_process, PROCESS, O_CLOEXEC) < 0))
+        return -errno;
+    return close_range(process >= 0 ? PROCESS + 1 : PROCESS, ~0U, 0) < 0 ? -errno : 0;
 }
 
 _noreturn_ static void worker_run(const Server *server, const Host *host, bool is_making, int output,
@@ -98,11 +113,13 @@ _noreturn_ static void worker_run(const Server *server, const Host *host, bool i
     (void)prctl(PR_SET_NAME, "sandbox-worker", 0, 0, 0);
     if (getppid() != daemon)
         _exit(1); /* it ended before we asked to follow it */
+    if (keep_descriptors(output, host->pid_descriptor) < 0)
+        _exit(1);
     if (is_making)
         run_make(server, host, &result);
     else
-        run_destroy(server, host, &result);
-    _exit(write_full(output, &result, sizeof(result)) < 0 ? 1 : 0);
+        run_destroy(server, host, host->pid_descriptor >= 0 ? 4 : -1, &result);
+    _exit(write_full(3, &result, sizeof(result)) < 0 ? 1 : 0);
 }
 
 static int host_died(sd_event_source *source, int descriptor, uint32_t events, void *context)

@@ -285,38 +285,16 @@ static void resolve_size(Resolver *resolver)
     resolver->resolution->node_count = nodes;
 }
 
-static bool is_in_sets(const NameLists *sets, const char *service)
-{
-    for (size_t i = 0; i < sets->count; i++)
-        if (name_list_contains(&sets->items[i], service))
-            return true;
-    return false;
-}
-
 static void resolve_constraints(Resolver *resolver)
 {
     Resolution *resolution = resolver->resolution;
     const CatalogTemplate *template = resolver->template;
     resolution->constraints =
         arena_allocate_array(resolution->arena, resolution->service_count + 1, sizeof(ResolvedConstraint));
-    for (size_t i = 0; i < resolution->service_count; i++) {
-        const char *name = resolution->services[i]->name;
-        ResolvedConstraint *constraint = &resolution->constraints[i];
-        *constraint = (ResolvedConstraint){.minimum = 1, .maximum = resolution->node_count};
-        constraint->is_constrained =
-            is_in_sets(&template->must_coexist, name) || is_in_sets(&template->cant_coexist, name);
-        for (size_t j = 0; j < template->constraint_count; j++) {
-            const ServiceConstraint *given = &template->constraints[j];
-            if (!string_equal(given->service, name))
-                continue;
-            constraint->is_constrained = true;
-            constraint->hardware_types = given->hardware_types;
-            constraint->image_types = given->image_types;
-            constraint->maximum = given->maximum;
-            /* A service that was asked for is somewhere, unless the template says that none is fine. */
-            constraint->minimum = given->has_minimum ? given->minimum : MIN(1, given->maximum);
-        }
-    }
+    for (size_t i = 0; i < resolution->service_count; i++)
+        for (size_t j = 0; j < template->constraint_count; j++)
+            if (string_equal(template->constraints[j].service, resolution->services[i]->name))
+                resolution->constraints[i].given = &template->constraints[j];
 }
 
 static void apply_quantities(Resolver *resolver)
@@ -332,13 +310,13 @@ static void apply_quantities(Resolver *resolver)
             continue;
         }
         ResolvedConstraint *constraint = &resolution->constraints[index];
-        if (constraint->is_constrained &&
-            (quantity->count < constraint->minimum || quantity->count > constraint->maximum))
+        const ServiceConstraint *given = constraint->given;
+        if (given && (quantity->count < given->minimum || quantity->count > given->maximum))
             issue_add(resolver->issues, ISSUE_ERROR, field, "out_of_range",
-                      "the template allows %" PRId64 " to %" PRId64 " of '%s'", constraint->minimum,
-                      constraint->maximum, quantity->service);
-        constraint->is_constrained = true;
-        constraint->minimum = constraint->maximum = quantity->count;
+                      "the template allows %" PRId64 " to %" PRId64 " of '%s'", given->minimum,
+                      given->maximum, quantity->service);
+        constraint->has_quantity = true;
+        constraint->quantity = quantity->count;
     }
 }
 

@@ -13,9 +13,9 @@ typedef struct TypeCandidate {
 } TypeCandidate;
 
 typedef struct ResolvedConstraint {
-    bool is_constrained; /* false: the service goes to every node */
-    int64_t minimum, maximum;
-    NameList hardware_types, image_types; /* empty = all */
+    const ServiceConstraint *given; /* of the template; NULL = none */
+    bool has_quantity;              /* the request fixes the number of nodes */
+    int64_t quantity;
 } ResolvedConstraint;
 
 typedef struct Resolution {

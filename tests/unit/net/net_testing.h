@@ -5,12 +5,16 @@
  * moved by hand, the server on the test's own thread, and a client that takes turns with it. So there is one
  * thread and no sleeping. */
 
-#include <cmocka.h>
+/* cmocka.h needs the others before it. */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include <stdatomic.h>
 
 #include "base/buffer.h"
 #include "net/http_internal.h"
