@@ -75,12 +75,18 @@ static int write_audit(ApiCall *call, Error *error)
                               error);
 }
 
+/* With or without parameters. */
+static bool is_json(const char *type)
+{
+    size_t length = type ? strcspn(type, "; \t") : 0;
+    return length == strlen(JSON_TYPE) && strncasecmp(type, JSON_TYPE, length) == 0;
+}
+
 static int parse_body(ApiCall *call, Error *error)
 {
     if (call->route->body != JSON_BODY || call->request->body_size == 0)
         return 0;
-    const char *type = http_exchange_header(call->exchange, "Content-Type");
-    if (!type || !string_starts_with(type, JSON_TYPE))
+    if (!is_json(http_exchange_header(call->exchange, "Content-Type")))
         return error_set(error, ERROR_UNSUPPORTED_MEDIA, "The body must be sent as application/json.");
     int r = json_parse(call->request->body, call->request->body_size, call->request->body_size, &call->body,
                        error);
@@ -151,7 +157,7 @@ static int run_in_job(StoreTransaction *transaction, void *context, Error *error
     buffer_clear(&call->answer);
     call->status = call->route->success_status;
     call->transaction = transaction;
-    call->content_type = JSON_TYPE;
+    call->content_type = call->route->content_type ?: JSON_TYPE;
     int r = admit(token_call, error);
     if (r >= 0 && !call->body)
         r = parse_body(call, error);

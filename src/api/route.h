@@ -33,6 +33,13 @@ typedef enum RouteBody { NO_BODY, JSON_BODY, RAW_BODY } RouteBody;
 
 enum { ROUTE_PARAMETERS_MAX = 3, ROUTE_BODY_DEFAULT = 1024 * 1024 };
 
+/* A parameter of the query, for the description. */
+typedef struct RouteQuery {
+    const char *name; /* NULL ends the table */
+    const char *description;
+    int64_t minimum, maximum; /* of a number; 0 and 0 = a string */
+} RouteQuery;
+
 struct ApiRoute {
     HttpMethod method;
     const char *path; /* below the base, "/clusters/{id}" */
@@ -44,7 +51,9 @@ struct ApiRoute {
     ApiHandler handler;
     const char *action; /* name of the audit record for what changes something; NULL = none */
     const char *summary;
-    const JsonField *fields; /* of the body, for the description; NULL = free */
+    const JsonField *fields;  /* of the body, for the description; NULL = free */
+    const RouteQuery *query;  /* NULL = none */
+    const char *content_type; /* of the answer; NULL = JSON */
     int success_status;
 };
 
@@ -79,6 +88,10 @@ struct ApiCall {
     const char *audit_object; /* set by handlers that change something */
     const char *audit_details;
 };
+
+/* Parameters of the query that several routes share. */
+extern const RouteQuery query_page[], query_version[], query_clusters[], query_of_cluster[], query_log[],
+    query_operations[], query_events[], query_stream[], query_audit[];
 
 /* Tables, ended by a row without path. */
 extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[],

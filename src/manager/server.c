@@ -25,7 +25,7 @@ typedef struct Server {
     Api *api;
     HttpServer *external, *internal;
     AdminSocket *admin;
-    char *ca_certificate, *internal_url;
+    char *ca_certificate, *internal_url, *bundle_directory;
     unsigned draining; /* servers that still drain */
     bool is_stopping;
 } Server;
@@ -162,11 +162,12 @@ static int open_store(Server *server, Error *error)
 static int start_api(Server *server, Error *error)
 {
     const ManagerConfig *config = server->config;
-    _cleanup_free_ char *ca_path = identity_ca_path(config), *bundles = manager_path(config, "bundles");
+    _cleanup_free_ char *ca_path = identity_ca_path(config);
     size_t size;
     int r = file_read(ca_path, CA_LIMIT, &server->ca_certificate, &size);
     if (r < 0)
         return error_set_errno(error, ERROR_IO, -r, "Reading %s", ca_path);
+    server->bundle_directory = manager_path(config, "bundles");
     server->internal_url =
         string_format("https://%s:%lld",
                       config->management_addresses.count > 0 ? config->management_addresses.items[0]
@@ -177,7 +178,7 @@ static int start_api(Server *server, Error *error)
                             .clock = &system_clock,
                             .random = &system_random,
                             .keeper_socket = config->keeper_socket,
-                            .bundle_directory = bundles,
+                            .bundle_directory = server->bundle_directory,
                             .internal_url = server->internal_url,
                             .ca_certificate = server->ca_certificate,
                             .lease = (Usec)config->lease_ms * USEC_PER_MSEC,
@@ -234,6 +235,7 @@ static void stop(Server *server)
     sd_event_unref(server->event);
     free(server->ca_certificate);
     free(server->internal_url);
+    free(server->bundle_directory);
 }
 
 int server_run(const ManagerConfig *config, Error *error)
