@@ -12,19 +12,23 @@
 
 enum { PASSWORD_MINIMUM = 12, TOKEN_LIFE_DEFAULT_DAYS = 30, TOKEN_LIFE_MAX_DAYS = 365 };
 static const int64_t DAY = 86400 * (int64_t)USEC_PER_SEC;
+static const int64_t PURGE_INTERVAL = 3600 * (int64_t)USEC_PER_SEC;
 
-/* Tokens ------------------------------------------------------------------------------------------------------------------ */
+/* Tokens
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct TokenBody {
     const char *description, *expiration_date, *tenant;
 } TokenBody;
 
 static const JsonField token_fields[] = {
-    {"description", JSON_FIELD_STRING, offsetof(TokenBody, description), JSON_FIELD_NULLABLE, 0, 255, "what it is for"},
+    {"description", JSON_FIELD_STRING, offsetof(TokenBody, description), JSON_FIELD_NULLABLE, 0, 255,
+     "what it is for"},
     {"expiration_date", JSON_FIELD_STRING, offsetof(TokenBody, expiration_date), JSON_FIELD_NULLABLE, 1, 40,
      "RFC 3339; in 30 days when absent, in a year at most"},
-    {"tenant", JSON_FIELD_STRING, offsetof(TokenBody, tenant), JSON_FIELD_NULLABLE | JSON_FIELD_IDENTIFIER, 1, 255,
-     "tenant of requests that name none"},
+    {"tenant", JSON_FIELD_STRING, offsetof(TokenBody, tenant), JSON_FIELD_NULLABLE | JSON_FIELD_IDENTIFIER, 1,
+     255, "tenant of requests that name none"},
     {0},
 };
 
@@ -36,16 +40,18 @@ static int read_expiry(ApiCall *call, const char *text, int64_t *ret_expiry, Err
         return 0;
     Usec time;
     if (timestamp_parse(text, &time) < 0)
-        return error_set_field(error, ERROR_BAD_FIELD, "expiration_date", "'%s' is not an RFC 3339 time.", text);
+        return error_set_field(error, ERROR_BAD_FIELD, "expiration_date", "'%s' is not an RFC 3339 time.",
+                               text);
     if ((int64_t)time <= now || (int64_t)time > now + TOKEN_LIFE_MAX_DAYS * DAY)
-        return error_set_field(error, ERROR_BAD_FIELD, "expiration_date", "A token expires in the future, within %d days.",
-                               TOKEN_LIFE_MAX_DAYS);
+        return error_set_field(error, ERROR_BAD_FIELD, "expiration_date",
+                               "A token expires in the future, within %d days.", TOKEN_LIFE_MAX_DAYS);
     *ret_expiry = (int64_t)time;
     return 0;
 }
 
 int token_create(StoreTransaction *transaction, Random *random, const char *username, const char *tenant,
-                 const char *description, int64_t expires_at, char ret_id[static ID_SIZE], Secret **ret_token, Error *error)
+                 const char *description, int64_t expires_at, char ret_id[static ID_SIZE], Secret **ret_token,
+                 Error *error)
 {
     uint8_t hash[HASH_SIZE];
     _cleanup_secret_ Secret *token = NULL;
@@ -75,8 +81,22 @@ static int check_membership(ApiCall *call, const char *tenant, Error *error)
     }
     MembershipGetRow row;
     int r = statement_membership_get(
-        call->transaction, &(MembershipGetParameters){.tenant = tenant, .username = call->principal.username}, &row, error);
+        call->transaction, &(MembershipGetParameters){.tenant = tenant, .username = call->principal.username},
+        &row, error);
     return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
+}
+
+/* Now and then, because it looks at all tokens. */
+static void purge_tokens(ApiCall *call)
+{
+    const int64_t now = (int64_t)store_now(call->transaction);
+    int64_t last = atomic_load(&call->api->tokens_purged_at);
+    if (last + PURGE_INTERVAL > now ||
+        !atomic_compare_exchange_strong(&call->api->tokens_purged_at, &last, now))
+        return;
+    Error error = ERROR_INIT; /* a failure spoils the job, which then says so */
+    (void)statement_tokens_purge_expired(call->transaction,
+                                         &(TokensPurgeExpiredParameters){.now = now - 7 * DAY}, &error);
 }
 
 static int post_token(ApiCall *call, Error *error)
@@ -90,12 +110,11 @@ static int post_token(ApiCall *call, Error *error)
         r = check_membership(call, body.tenant, error);
     if (r < 0)
         return r;
-    (void)statement_tokens_purge_expired(
-        call->transaction, &(TokensPurgeExpiredParameters){.now = (int64_t)store_now(call->transaction) - 7 * DAY}, error);
+    purge_tokens(call);
     char id[ID_SIZE];
     _cleanup_secret_ Secret *token = NULL;
-    r = token_create(call->transaction, call->api->settings.random, call->principal.username, body.tenant, body.description,
-                     expires_at, id, &token, error);
+    r = token_create(call->transaction, call->api->settings.random, call->principal.username, body.tenant,
+                     body.description, expires_at, id, &token, error);
     if (r < 0)
         return r;
     call->audit_object = arena_format(call->arena, "token:%s", id);
@@ -133,10 +152,11 @@ static int list_tokens(ApiCall *call, Error *error)
     size_t count;
     int r = page_read(call, &page, error);
     if (r >= 0)
-        r = statement_token_list(
-            call->transaction,
-            &(TokenListParameters){.username = call->principal.username, .maximum = page.size, .offset = page.offset}, &rows,
-            &count, error);
+        r = statement_token_list(call->transaction,
+                                 &(TokenListParameters){.username = call->principal.username,
+                                                        .maximum = page.size,
+                                                        .offset = page.offset},
+                                 &rows, &count, error);
     if (r < 0)
         return r;
     Writer writer = list_begin(call);
@@ -149,7 +169,8 @@ static int list_tokens(ApiCall *call, Error *error)
 /* One's own, or anybody's with the right to manage them. */
 static int find_token(ApiCall *call, TokenGetRow *row, Error *error)
 {
-    int r = statement_token_get(call->transaction, &(TokenGetParameters){.id = call->parameters[0]}, row, error);
+    int r =
+        statement_token_get(call->transaction, &(TokenGetParameters){.id = call->parameters[0]}, row, error);
     if (r < 0)
         return r;
     bool is_visible = r == 1 && (string_equal(row->username, call->principal.username) ||
@@ -164,8 +185,8 @@ static int get_token(ApiCall *call, Error *error)
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
-    write_token(&writer, &(TokenListRow){row.id, row.username, row.default_tenant, row.description, row.created_at,
-                                         row.expires_at, row.last_used_at});
+    write_token(&writer, &(TokenListRow){row.id, row.username, row.default_tenant, row.description,
+                                         row.created_at, row.expires_at, row.last_used_at});
     return writer.status;
 }
 
@@ -182,7 +203,9 @@ static int delete_token(ApiCall *call, Error *error)
     return 0;
 }
 
-/* Accounts ---------------------------------------------------------------------------------------------------------------- */
+/* Accounts
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct UserBody {
     const char *username, *password, *role;
@@ -190,10 +213,13 @@ typedef struct UserBody {
 } UserBody;
 
 static const JsonField user_fields[] = {
-    {"username", JSON_FIELD_STRING, offsetof(UserBody, username), JSON_FIELD_REQUIRED | JSON_FIELD_IDENTIFIER, 1, 255, "its name"},
-    {"password", JSON_FIELD_STRING, offsetof(UserBody, password), JSON_FIELD_REQUIRED | JSON_FIELD_SECRET, 1, 1024, "its password"},
+    {"username", JSON_FIELD_STRING, offsetof(UserBody, username), JSON_FIELD_REQUIRED | JSON_FIELD_IDENTIFIER,
+     1, 255, "its name"},
+    {"password", JSON_FIELD_STRING, offsetof(UserBody, password), JSON_FIELD_REQUIRED | JSON_FIELD_SECRET, 1,
+     1024, "its password"},
     {"role", JSON_FIELD_STRING, offsetof(UserBody, role), JSON_FIELD_NULLABLE, 1, 32, "sys_admin or default"},
-    {"must_change_password", JSON_FIELD_BOOLEAN, offsetof(UserBody, must_change_password), 0, 0, 0, "at the first sign-in"},
+    {"must_change_password", JSON_FIELD_BOOLEAN, offsetof(UserBody, must_change_password), 0, 0, 0,
+     "at the first sign-in"},
     {0},
 };
 
@@ -201,11 +227,14 @@ static const JsonField user_fields[] = {
 static int check_password(const char *username, const char *password, Error *error)
 {
     if (strlen(password) < PASSWORD_MINIMUM)
-        return error_set_field(error, ERROR_BAD_FIELD, "password", "A password has at least %d characters.", PASSWORD_MINIMUM);
+        return error_set_field(error, ERROR_BAD_FIELD, "password", "A password has at least %d characters.",
+                               PASSWORD_MINIMUM);
     if (strcasestr(password, username))
-        return error_set_field(error, ERROR_BAD_FIELD, "password", "A password must not contain the name of the account.");
+        return error_set_field(error, ERROR_BAD_FIELD, "password",
+                               "A password must not contain the name of the account.");
     if (strspn(password, (char[]){password[0], '\0'}) == strlen(password))
-        return error_set_field(error, ERROR_BAD_FIELD, "password", "A password is more than one character repeated.");
+        return error_set_field(error, ERROR_BAD_FIELD, "password",
+                               "A password is more than one character repeated.");
     return 0;
 }
 
@@ -226,8 +255,8 @@ static int write_user(ApiCall *call, const char *username, Error *error)
         return error_set(error, ERROR_NOT_FOUND, "There is no account '%s'.", username);
     MembershipsOfUserRow *memberships;
     size_t count;
-    r = statement_memberships_of_user(call->transaction, &(MembershipsOfUserParameters){.username = username}, &memberships,
-                                      &count, error);
+    r = statement_memberships_of_user(call->transaction, &(MembershipsOfUserParameters){.username = username},
+                                      &memberships, &count, error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
@@ -265,9 +294,10 @@ static int list_users(ApiCall *call, Error *error)
     size_t count;
     int r = page_read(call, &page, error);
     if (r >= 0)
-        r = statement_user_list(call->transaction,
-                                &(UserListParameters){.after = "", .maximum = page.size, .offset = page.offset}, &rows, &count,
-                                error);
+        r = statement_user_list(
+            call->transaction,
+            &(UserListParameters){.after = "", .maximum = page.size, .offset = page.offset}, &rows, &count,
+            error);
     if (r >= 0)
         r = statement_user_count(call->transaction, &total, error);
     if (r < 0)
@@ -297,18 +327,20 @@ typedef struct NewUser {
 static int insert_user(ApiCall *call, void *context, Error *error)
 {
     const NewUser *user = context;
-    int r = statement_user_insert(call->transaction,
-                                  &(UserInsertParameters){.username = user->body->username,
-                                                          .password_hash = user->hash,
-                                                          .role = access_role_to_string(user->role),
-                                                          .must_change_password = user->body->must_change_password,
-                                                          .created_at = (int64_t)store_now(call->transaction)},
-                                  error);
+    int r = statement_user_insert(
+        call->transaction,
+        &(UserInsertParameters){.username = user->body->username,
+                                .password_hash = user->hash,
+                                .role = access_role_to_string(user->role),
+                                .must_change_password = user->body->must_change_password,
+                                .created_at = (int64_t)store_now(call->transaction)},
+        error);
     if (r < 0) {
         error_prefix(error, "The account '%s'", user->body->username);
         return r;
     }
     call->audit_object = arena_format(call->arena, "user:%s", user->body->username);
+    buffer_clear(&call->answer); /* the job may run again */
     return write_user(call, user->body->username, error);
 }
 
@@ -318,7 +350,8 @@ static int put_user(ApiCall *call, Error *error)
     int r = body_dispatch(call, user_fields, &body, error);
     if (r < 0)
         return r;
-    NewUser user = {.body = &body, .role = body.role ? access_role_from_string(body.role) : ACCESS_ROLE_DEFAULT};
+    NewUser user = {.body = &body,
+                    .role = body.role ? access_role_from_string(body.role) : ACCESS_ROLE_DEFAULT};
     if (user.role < 0 || !access_role_is_system(user.role))
         return error_set_field(error, ERROR_BAD_FIELD, "role", "A system role is sys_admin or default.");
     r = check_password(body.username, body.password, error);
@@ -344,7 +377,8 @@ static const JsonField user_change_fields[] = {
 static int keep_an_administrator(ApiCall *call, const char *username, Error *error)
 {
     if (string_equal(username, call->principal.username))
-        return error_set(error, ERROR_CONFLICT, "Nobody can take away their own administration; ask another administrator.");
+        return error_set(error, ERROR_CONFLICT,
+                         "Nobody can take away their own administration; ask another administrator.");
     UserCountAdministratorsRow row;
     int r = statement_user_count_administrators(call->transaction, &row, error);
     if (r < 0)
@@ -355,20 +389,23 @@ static int keep_an_administrator(ApiCall *call, const char *username, Error *err
 static int apply_user_change(ApiCall *call, const UserGetRow *user, const UserChange *change, Error *error)
 {
     bool is_active = json_is_true(change->active);
-    AccessRole role = change->role ? access_role_from_string(change->role) : access_role_from_string(user->role);
+    AccessRole role =
+        change->role ? access_role_from_string(change->role) : access_role_from_string(user->role);
     if (role < 0 || !access_role_is_system(role))
         return error_set_field(error, ERROR_BAD_FIELD, "role", "A system role is sys_admin or default.");
     if (change->active && !json_is_boolean(change->active))
         return error_set_field(error, ERROR_BAD_FIELD, "active", "'active' is true or false.");
-    bool loses = string_equal(user->role, "sys_admin") &&
+    bool loses = user->is_active && string_equal(user->role, "sys_admin") &&
                  (role != ACCESS_ROLE_SYS_ADMIN || (change->active && !is_active));
     int r = loses ? keep_an_administrator(call, user->username, error) : 0;
     if (r >= 0)
         r = statement_user_set_role(
-            call->transaction, &(UserSetRoleParameters){.username = user->username, .role = access_role_to_string(role)}, error);
+            call->transaction,
+            &(UserSetRoleParameters){.username = user->username, .role = access_role_to_string(role)}, error);
     if (r >= 0 && change->active)
         r = statement_user_set_active(
-            call->transaction, &(UserSetActiveParameters){.username = user->username, .is_active = is_active}, error);
+            call->transaction, &(UserSetActiveParameters){.username = user->username, .is_active = is_active},
+            error);
     return r;
 }
 
@@ -378,7 +415,8 @@ static int post_user(ApiCall *call, Error *error)
     UserGetRow user;
     int r = body_dispatch(call, user_change_fields, &change, error);
     if (r >= 0)
-        r = statement_user_get(call->transaction, &(UserGetParameters){.username = call->parameters[0]}, &user, error);
+        r = statement_user_get(call->transaction, &(UserGetParameters){.username = call->parameters[0]},
+                               &user, error);
     if (r < 0)
         return r;
     if (r == 0)
@@ -399,12 +437,14 @@ static int delete_user(ApiCall *call, Error *error)
         return r;
     if (r == 0)
         return error_set(error, ERROR_NOT_FOUND, "There is no account '%s'.", username);
-    if (string_equal(user.role, "sys_admin") || string_equal(username, call->principal.username))
+    bool is_administrator = user.is_active && string_equal(user.role, "sys_admin");
+    if (is_administrator || string_equal(username, call->principal.username))
         r = keep_an_administrator(call, username, error);
     else
         r = 0;
     if (r >= 0)
-        r = statement_tokens_purge_of_user(call->transaction, &(TokensPurgeOfUserParameters){.username = username}, error);
+        r = statement_tokens_purge_of_user(call->transaction,
+                                           &(TokensPurgeOfUserParameters){.username = username}, error);
     if (r >= 0)
         r = statement_memberships_delete_of_user(
             call->transaction, &(MembershipsDeleteOfUserParameters){.username = username}, error);
@@ -422,9 +462,10 @@ typedef struct PasswordBody {
 } PasswordBody;
 
 static const JsonField password_fields[] = {
-    {"password", JSON_FIELD_STRING, offsetof(PasswordBody, password), JSON_FIELD_REQUIRED | JSON_FIELD_SECRET, 1, 1024, "the new one"},
-    {"current_password", JSON_FIELD_STRING, offsetof(PasswordBody, current_password), JSON_FIELD_SECRET, 1, 1024,
-     "needed for one's own"},
+    {"password", JSON_FIELD_STRING, offsetof(PasswordBody, password), JSON_FIELD_REQUIRED | JSON_FIELD_SECRET,
+     1, 1024, "the new one"},
+    {"current_password", JSON_FIELD_STRING, offsetof(PasswordBody, current_password), JSON_FIELD_SECRET, 1,
+     1024, "needed for one's own"},
     {0},
 };
 
@@ -453,8 +494,8 @@ static int store_hash(ApiCall *call, void *context, Error *error)
         &(UserSetPasswordParameters){.username = change->username, .password_hash = change->new_hash}, error);
     /* Whoever knew the old password may have made tokens with it. */
     if (r >= 0)
-        r = statement_tokens_revoke_of_user(call->transaction, &(TokensRevokeOfUserParameters){.username = change->username},
-                                            error);
+        r = statement_tokens_revoke_of_user(
+            call->transaction, &(TokensRevokeOfUserParameters){.username = change->username}, error);
     if (r < 0)
         return r;
     call->audit_object = arena_format(call->arena, "user:%s", change->username);
@@ -472,9 +513,11 @@ static int change_password(ApiCall *call, const char *username, bool needs_curre
     if (r >= 0)
         r = store_run(call->api->settings.store, STORE_READ, read_hash, &change, error);
     if (r >= 0 && needs_current) {
-        _cleanup_secret_ Secret *current = secret_new(body.current_password ?: "", strlen(body.current_password ?: ""));
+        _cleanup_secret_ Secret *current =
+            secret_new(body.current_password ?: "", strlen(body.current_password ?: ""));
         if (!current || password_verify(change.old_hash, current) < 0)
-            r = error_set_field(error, ERROR_FORBIDDEN, "current_password", "The current password is not right.");
+            r = error_set_field(error, ERROR_FORBIDDEN, "current_password",
+                                "The current password is not right.");
     }
     if (r >= 0)
         r = hash_password(body.password, change.new_hash, error);
@@ -495,22 +538,27 @@ static int post_password(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_access[] = {
-    ROUTE(GET, "/tokens", TOKEN_LIST, NO_TENANT, READ, NO_BODY, list_tokens, NULL, 200, "One's own tokens"),
-    ROUTE(POST, "/tokens", TOKEN_CREATE, NO_TENANT, WRITE, JSON_BODY, post_token, "token_create", 201, "Makes a token, shown once",
-          .fields = token_fields),
+    ROUTE(GET, "/tokens", TOKEN_LIST, NO_TENANT, READ, NO_BODY, list_tokens, NULL, 200, "One's own tokens",
+          .query = query_page),
+    ROUTE(POST, "/tokens", TOKEN_CREATE, NO_TENANT, WRITE, JSON_BODY, post_token, "token_create", 201,
+          "Makes a token, shown once", .fields = token_fields),
     ROUTE(GET, "/tokens/{id}", TOKEN_LIST, NO_TENANT, READ, NO_BODY, get_token, NULL, 200, "A token"),
-    ROUTE(DELETE, "/tokens/{id}", TOKEN_DELETE, NO_TENANT, WRITE, NO_BODY, delete_token, "token_delete", 204, "Revokes a token at once"),
+    ROUTE(DELETE, "/tokens/{id}", TOKEN_DELETE, NO_TENANT, WRITE, NO_BODY, delete_token, "token_delete", 204,
+          "Revokes a token at once"),
     ROUTE(GET, "/user", USER_GET_SELF, NO_TENANT, READ, NO_BODY, get_self, NULL, 200, "One's own account"),
-    ROUTE(POST, "/user/password", USER_PASSWORD_SELF, NO_TENANT, POOL, JSON_BODY, post_own_password, "user_password", 204,
-          "Changes one's own password; ends all one's tokens", .fields = password_fields),
-    ROUTE(GET, "/users", USER_LIST, NO_TENANT, READ, NO_BODY, list_users, NULL, 200, "Accounts"),
-    ROUTE(PUT, "/users", USER_CREATE, NO_TENANT, POOL, JSON_BODY, put_user, "user_create", 201, "Makes an account",
-          .fields = user_fields),
+    ROUTE(POST, "/user/password", USER_PASSWORD_SELF, NO_TENANT, POOL, JSON_BODY, post_own_password,
+          "user_password", 204, "Changes one's own password; ends all one's tokens",
+          .fields = password_fields),
+    ROUTE(GET, "/users", USER_LIST, NO_TENANT, READ, NO_BODY, list_users, NULL, 200, "Accounts",
+          .query = query_page),
+    ROUTE(PUT, "/users", USER_CREATE, NO_TENANT, POOL, JSON_BODY, put_user, "user_create", 201,
+          "Makes an account", .fields = user_fields),
     ROUTE(GET, "/users/{name}", USER_LIST, NO_TENANT, READ, NO_BODY, get_user, NULL, 200, "An account"),
     ROUTE(POST, "/users/{name}", USER_UPDATE, NO_TENANT, WRITE, JSON_BODY, post_user, "user_update", 200,
           "Changes an account's role, activates or deactivates it", .fields = user_change_fields),
-    ROUTE(DELETE, "/users/{name}", USER_DELETE, NO_TENANT, WRITE, NO_BODY, delete_user, "user_delete", 204, "Removes an account"),
-    ROUTE(POST, "/users/{name}/password", USER_UPDATE, NO_TENANT, POOL, JSON_BODY, post_password, "user_password", 204,
-          "Sets an account's password; ends all its tokens", .fields = password_fields),
+    ROUTE(DELETE, "/users/{name}", USER_DELETE, NO_TENANT, WRITE, NO_BODY, delete_user, "user_delete", 204,
+          "Removes an account"),
+    ROUTE(POST, "/users/{name}/password", USER_UPDATE, NO_TENANT, POOL, JSON_BODY, post_password,
+          "user_password", 204, "Sets an account's password; ends all its tokens", .fields = password_fields),
     {0},
 };

@@ -8,4 +8,5 @@
 
 /* tenant and description may be NULL. */
 int token_create(StoreTransaction *transaction, Random *random, const char *username, const char *tenant,
-                 const char *description, int64_t expires_at, char ret_id[static ID_SIZE], Secret **ret_token, Error *error);
+                 const char *description, int64_t expires_at, char ret_id[static ID_SIZE], Secret **ret_token,
+                 Error *error);

@@ -35,6 +35,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     api->settings.login_failures = settings->login_failures ?: LOGIN_FAILURES_DEFAULT;
     api->settings.login_lock = settings->login_lock ?: LOGIN_LOCK_DEFAULT;
     api->loop_descriptor = -1;
+    api->access_cache = access_cache_new();
     ASSERT(pthread_mutex_init(&api->keeper_lock, NULL) == 0);
     int r = loop_attach(api);
     if (r >= 0)
@@ -74,6 +75,7 @@ Api *api_free(Api *api)
     loop_detach(api);
     engine_free(api->engine);
     free_keepers(api);
+    access_cache_free(api->access_cache);
     free(api);
     return NULL;
 }
@@ -114,7 +116,8 @@ Engine *api_engine(Api *api)
     return api->engine;
 }
 
-/* What the HTTP server asks ----------------------------------------------------------------------------------------------------- */
+/* What the HTTP server asks
+ * ----------------------------------------------------------------------------------------------------- */
 
 /* Limits are known before anything of the body is read; the route is looked up again when it is complete. */
 static ssize_t external_body_limit(HttpMethod method, const char *path, void *userdata)
@@ -155,14 +158,16 @@ static void internal_handle(HttpExchange *exchange, void *userdata)
 static void log_access(const HttpRequest *request, int status, size_t sent, Usec duration, void *userdata)
 {
     (void)userdata;
-    log_debug("%s %s %s %d %zu bytes %.1f ms", request->remote_address, http_method_name(request->method), request->path,
-              status, sent, (double)duration / 1000.0);
+    log_debug("%s %s %s %d %zu bytes %.1f ms", request->remote_address, http_method_name(request->method),
+              request->path, status, sent, (double)duration / 1000.0);
 }
 
 const HttpServerHandler api_external_handler = {external_body_limit, external_handle, log_access};
 const HttpServerHandler api_internal_handler = {internal_body_limit, internal_handle, log_access};
 
-/* Local administration ------------------------------------------------------------------------------------------------------------ */
+/* Local administration
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct AdminToken {
     Api *api;
@@ -182,15 +187,17 @@ static int make_admin_token(StoreTransaction *transaction, void *context, Error 
     if (r == 0 || !user.is_active)
         return error_set(error, ERROR_NOT_FOUND, "There is no active account '%s'.", admin->username);
     admin->token = secret_free(admin->token);
-    r = token_create(transaction, admin->api->settings.random, admin->username, "default_tenant", "local administration",
-                     (int64_t)store_now(transaction) + (int64_t)admin->life, id, &admin->token, error);
+    r = token_create(transaction, admin->api->settings.random, admin->username, "default_tenant",
+                     "local administration", (int64_t)store_now(transaction) + (int64_t)admin->life, id,
+                     &admin->token, error);
     if (r < 0)
         return r;
-    return audit_trail_append(transaction,
-                              &(AuditRecord){.actor = "local administration",
-                                             .action = "token_create",
-                                             .object = arena_format(store_arena(transaction), "token:%s", id)},
-                              error);
+    return audit_trail_append(
+        transaction,
+        &(AuditRecord){.actor = "local administration",
+                       .action = "token_create",
+                       .object = arena_format(store_arena(transaction), "token:%s", id)},
+        error);
 }
 
 int api_admin_token(Api *api, const char *username, Usec life, char **ret_token, Error *error)

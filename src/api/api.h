@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The REST API: what stands between the HTTP server and the rest of the manager. A table of routes says for each path and method which
- * permission it needs and whether it needs a tenant; nothing is read of a request's body before its sender is authenticated and
- * authorised (SV3). What changes something is audited in the same transaction.
+/* The REST API: what stands between the HTTP server and the rest of the manager. A table of routes says for
+ * each path and method which permission it needs and whether it needs a tenant; nothing is read of a
+ * request's body before its sender is authenticated and authorised (SV3). What changes something is audited
+ * in the same transaction.
  *
- * Threads: api_handle_*() and api_tick() run on the loop's thread. A handler runs in a job of the store, or, for routes that call the keeper,
- * hash passwords or plan clusters, on a thread of the API's own small pool, from where it runs jobs itself. */
+ * Threads: api_handle_*() and api_tick() run on the loop's thread. A handler runs in a job of the store, or,
+ * for routes that call the keeper, hash passwords or plan clusters, on a thread of the API's own small pool,
+ * from where it runs jobs itself. */
 
 #include <systemd/sd-event.h>
 
@@ -47,6 +49,6 @@ Engine *api_engine(Api *api);
 extern const HttpServerHandler api_external_handler; /* userdata: Api * */
 extern const HttpServerHandler api_internal_handler;
 
-/* Local administration (the manager's admin socket; the caller is root or the manager's own user): makes an account's token without its
- * password, for set-up. The token is shown once. */
+/* Local administration (the manager's admin socket; the caller is root or the manager's own user): makes an
+ * account's token without its password, for set-up. The token is shown once. */
 int api_admin_token(Api *api, const char *username, Usec life, char **ret_token, Error *error);

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the files of this folder share: the API object, its pool of threads, its way back to the loop, and the life of a call. */
+/* What the files of this folder share: the API object, its pool of threads, its way back to the loop, and the
+ * life of a call. */
 
 #include <pthread.h>
+#include <stdatomic.h>
 
+#include "api/access_cache.h"
 #include "api/api.h"
 #include "api/route.h"
 #include "base/map.h"
@@ -41,6 +44,8 @@ typedef struct StreamList StreamList; /* event streams: stream.c */
 struct Api {
     ApiSettings settings;
     Engine *engine;
+    AccessCache *access_cache;
+    _Atomic(int64_t) tokens_purged_at;
     ApiPool pool;
     /* Work for the loop's thread. */
     pthread_mutex_t loop_lock;
@@ -80,12 +85,18 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
 void api_call_release(ApiCall *call);
 /* Answers and frees the call. Any thread. */
 void api_call_finish(ApiCall *call, int result);
-/* Runs the handler of a pool route's inner job, audited when the route says so. For handlers on pool threads. */
+/* Runs the handler of a pool route's inner job, audited when the route says so. For handlers on pool threads.
+ */
 typedef int (*ApiJob)(ApiCall *call, void *context, Error *error);
 int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, Error *error);
 
 /* authenticate.c */
-typedef enum CredentialKind { CREDENTIALS_NONE, CREDENTIALS_TOKEN, CREDENTIALS_PASSWORD, CREDENTIALS_BAD } CredentialKind;
+typedef enum CredentialKind {
+    CREDENTIALS_NONE,
+    CREDENTIALS_TOKEN,
+    CREDENTIALS_PASSWORD,
+    CREDENTIALS_BAD
+} CredentialKind;
 typedef struct Credentials {
     CredentialKind kind;
     uint8_t token_hash[32];
@@ -96,9 +107,11 @@ void credentials_read(HttpExchange *exchange, Credentials *ret_credentials);
 void credentials_done(Credentials *credentials);
 /* In a job: fills the principal of the call from a token. */
 int authenticate_token(ApiCall *call, const uint8_t hash[static 32], Error *error);
-/* On a pool thread: checks the password (same work whether the account exists or not), counts failures, locks. */
+/* On a pool thread: checks the password (same work whether the account exists or not), counts failures,
+ * locks. */
 int authenticate_password(ApiCall *call, const Credentials *credentials, Error *error);
-/* In a job, after authentication: the tenant of the request and the caller's role in it, then the decision. */
+/* In a job, after authentication: the tenant of the request and the caller's role in it, then the decision.
+ */
 int authorise(ApiCall *call, Error *error);
 
 /* reply.c */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who asks, and whether it may (SV3): token or password, tenant, decision. Every refusal for want of valid credentials has the same
- * text, whatever was wrong. */
+/* Who asks, and whether it may (SV3): token or password, tenant, decision. Every refusal for want of valid
+ * credentials has the same text, whatever was wrong. */
 
 #include <errno.h>
 
@@ -29,8 +29,9 @@ void credentials_done(Credentials *credentials)
 static void read_token(const char *text, Credentials *credentials)
 {
     char id[ID_SIZE];
-    credentials->kind = token_parse(text, strlen(text), "btk", id, credentials->token_hash) < 0 ? CREDENTIALS_BAD
-                                                                                               : CREDENTIALS_TOKEN;
+    credentials->kind = token_parse(text, strlen(text), "btk", id, credentials->token_hash) < 0
+                            ? CREDENTIALS_BAD
+                            : CREDENTIALS_TOKEN;
 }
 
 static void read_basic(const char *text, Credentials *credentials)
@@ -76,7 +77,8 @@ static int note_use(StoreTransaction *transaction, void *context, Error *error)
 {
     const TokenUse *use = context;
     return statement_token_note_use(
-        transaction, &(TokenNoteUseParameters){.id = use->id, .last_used_at = (int64_t)store_now(transaction)}, error);
+        transaction,
+        &(TokenNoteUseParameters){.id = use->id, .last_used_at = (int64_t)store_now(transaction)}, error);
 }
 
 static void use_noted(int result, const Error *error, void *context)
@@ -86,10 +88,22 @@ static void use_noted(int result, const Error *error, void *context)
     free(context);
 }
 
+static int find_token(ApiCall *call, const uint8_t hash[static 32], TokenFindRow *row, Error *error)
+{
+    AccessCache *cache = call->api->access_cache;
+    if (call->is_inline && access_cache_get_token(cache, call->access_generation, hash, row))
+        return 1;
+    int r = statement_token_find(call->transaction, &(TokenFindParameters){.secret_hash = {hash, 32}}, row,
+                                 error);
+    if (r == 1 && call->is_inline)
+        access_cache_put_token(cache, call->access_generation, hash, row);
+    return r;
+}
+
 int authenticate_token(ApiCall *call, const uint8_t hash[static 32], Error *error)
 {
     TokenFindRow row;
-    int r = statement_token_find(call->transaction, &(TokenFindParameters){.secret_hash = {hash, 32}}, &row, error);
+    int r = find_token(call, hash, &row, error);
     if (r < 0)
         return r;
     int64_t now = (int64_t)store_now(call->transaction);
@@ -103,6 +117,8 @@ int authenticate_token(ApiCall *call, const uint8_t hash[static 32], Error *erro
     if (row.last_used_at + (int64_t)USE_RESOLUTION < now) {
         TokenUse *use = NEW(TokenUse);
         (void)string_copy(use->id, sizeof(use->id), row.id);
+        if (call->is_inline)
+            access_cache_note_use(call->api->access_cache, hash, now);
         Error ignored = ERROR_INIT;
         if (store_submit(call->api->settings.store, STORE_WRITE, note_use, use_noted, use, &ignored) < 0)
             free(use);
@@ -114,7 +130,7 @@ typedef struct PasswordCheck {
     ApiCall *call;
     const char *username;
     char hash[PASSWORD_HASH_SIZE];
-    bool is_usable, is_correct;
+    bool is_usable, is_correct, must_change;
     AccessRole role;
 } PasswordCheck;
 
@@ -128,6 +144,7 @@ static int read_account(StoreTransaction *transaction, void *context, Error *err
     check->is_usable = row.is_active && row.locked_until <= (int64_t)store_now(transaction) &&
                        string_copy(check->hash, sizeof(check->hash), row.password_hash) == 0;
     check->role = access_role_from_string(row.role);
+    check->must_change = row.must_change_password;
     return 0;
 }
 
@@ -142,13 +159,16 @@ static int note_login(StoreTransaction *transaction, void *context, Error *error
         return r;
     if (check->is_correct) {
         r = statement_user_note_login(
-            transaction, &(UserNoteLoginParameters){.username = check->username, .last_login_at = now}, error);
+            transaction, &(UserNoteLoginParameters){.username = check->username, .last_login_at = now},
+            error);
     } else {
         int64_t failures = row.failed_logins + 1;
-        int64_t locked_until =
-            failures >= (int64_t)settings->login_failures ? now + (int64_t)settings->login_lock : row.locked_until;
+        int64_t locked_until = failures >= (int64_t)settings->login_failures
+                                   ? now + (int64_t)settings->login_lock
+                                   : row.locked_until;
         r = statement_user_note_failure(
-            transaction, &(UserNoteFailureParameters){.username = check->username, .locked_until = locked_until}, error);
+            transaction,
+            &(UserNoteFailureParameters){.username = check->username, .locked_until = locked_until}, error);
     }
     if (r < 0)
         return r;
@@ -179,6 +199,7 @@ int authenticate_password(ApiCall *call, const Credentials *credentials, Error *
         return unauthorized(error);
     call->principal =
         (Principal){.username = arena_string(call->arena, credentials->username), .system_role = check.role};
+    call->must_change_password = check.must_change;
     return 0;
 }
 
@@ -189,21 +210,44 @@ static bool claims_are_true(const ApiCall *call)
     return !claimed || string_equal(claimed, call->principal.username);
 }
 
+/* The role of an account in a tenant; with the username "" whether there is the tenant. */
+static int find_membership(ApiCall *call, const char *tenant, const char *username, MembershipGetRow *row,
+                           Error *error)
+{
+    AccessCache *cache = call->api->access_cache;
+    if (call->is_inline && access_cache_get_membership(cache, call->access_generation, tenant, username, row))
+        return 1;
+    int r;
+    if (*username) {
+        r = statement_membership_get(call->transaction,
+                                     &(MembershipGetParameters){.tenant = tenant, .username = username}, row,
+                                     error);
+    } else {
+        TenantGetRow tenant_row;
+        r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = tenant}, &tenant_row,
+                                 error);
+        *row = (MembershipGetRow){.role = "", .is_active = r == 1 && tenant_row.is_active};
+    }
+    if (r == 1 && call->is_inline)
+        access_cache_put_membership(cache, call->access_generation, tenant, username, row);
+    return r;
+}
+
 static int find_tenant(ApiCall *call, Error *error)
 {
     const char *tenant = http_exchange_header(call->exchange, "Tenant") ?: call->principal.tenant;
     if (string_is_empty(tenant))
-        return error_set(error, ERROR_FORBIDDEN, "This needs a tenant; none was provided: send the header 'Tenant'.");
+        return error_set(error, ERROR_FORBIDDEN,
+                         "This needs a tenant; none was provided: send the header 'Tenant'.");
     call->tenant = arena_string(call->arena, tenant);
     call->principal.tenant = call->tenant;
     if (call->principal.system_role == ACCESS_ROLE_SYS_ADMIN) {
-        TenantGetRow row;
-        int r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = tenant}, &row, error);
+        MembershipGetRow row;
+        int r = find_membership(call, tenant, "", &row, error);
         return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
     }
     MembershipGetRow row;
-    int r = statement_membership_get(
-        call->transaction, &(MembershipGetParameters){.tenant = tenant, .username = call->principal.username}, &row, error);
+    int r = find_membership(call, tenant, call->principal.username, &row, error);
     if (r < 0)
         return r;
     if (r == 0 || !row.is_active)
@@ -218,6 +262,10 @@ int authorise(ApiCall *call, Error *error)
         return 0;
     if (!call->principal.username || !claims_are_true(call))
         return unauthorized(error);
+    if (call->must_change_password && call->route->permission != PERMISSION_USER_PASSWORD_SELF &&
+        call->route->permission != PERMISSION_USER_GET_SELF)
+        return error_set(error, ERROR_FORBIDDEN,
+                         "The password was for one use: change it first (POST /user/password).");
     if (call->route->tenant == NEEDS_TENANT) {
         int r = find_tenant(call, error);
         if (r < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bundles: upload, approval, revocation. The archive's bytes are files named by their digest; the database holds the rest. A revocation
- * acts at once: the approved set is signed anew before the answer. */
+/* Bundles: upload, approval, revocation. The archive's bytes are files named by their digest; the database
+ * holds the rest. A revocation acts at once: the approved set is signed anew before the answer. */
 
 #include <errno.h>
 
@@ -36,9 +36,11 @@ static int list_bundles(ApiCall *call, Error *error)
     if (r >= 0)
         r = statement_bundle_list(
             call->transaction,
-            &(BundleListParameters){.tenant = call->tenant, .maximum = page.size, .offset = page.offset}, &rows, &count, error);
+            &(BundleListParameters){.tenant = call->tenant, .maximum = page.size, .offset = page.offset},
+            &rows, &count, error);
     if (r >= 0)
-        r = statement_bundle_count(call->transaction, &(BundleCountParameters){.tenant = call->tenant}, &total, error);
+        r = statement_bundle_count(call->transaction, &(BundleCountParameters){.tenant = call->tenant},
+                                   &total, error);
     if (r < 0)
         return r;
     Writer writer = list_begin(call);
@@ -51,8 +53,8 @@ static int list_bundles(ApiCall *call, Error *error)
 static int answer_bundle(ApiCall *call, const char *digest, Error *error)
 {
     BundleGetRow row;
-    int r = statement_bundle_get(call->transaction, &(BundleGetParameters){.tenant = call->tenant, .digest = digest}, &row,
-                                 error);
+    int r = statement_bundle_get(
+        call->transaction, &(BundleGetParameters){.tenant = call->tenant, .digest = digest}, &row, error);
     if (r < 0)
         return r;
     if (r == 0)
@@ -88,23 +90,25 @@ static int insert_bundle(ApiCall *call, void *context, Error *error)
     Upload *upload = context;
     BundleGetRow existing;
     int r = statement_bundle_get(call->transaction,
-                                 &(BundleGetParameters){.tenant = call->tenant, .digest = upload->digest}, &existing, error);
+                                 &(BundleGetParameters){.tenant = call->tenant, .digest = upload->digest},
+                                 &existing, error);
     if (r < 0)
         return r;
     upload->is_new = r == 0;
     call->audit_object = arena_format(call->arena, "bundle:%s", upload->digest);
     if (upload->is_new) {
         _cleanup_free_ char *manifest = json_to_text(upload->bundle->manifest);
-        r = statement_bundle_insert(call->transaction,
-                                    &(BundleInsertParameters){.tenant = call->tenant,
-                                                              .digest = upload->digest,
-                                                              .name = upload->bundle->name,
-                                                              .version = upload->bundle->version,
-                                                              .size = (int64_t)call->request->body_size,
-                                                              .manifest = manifest,
-                                                              .uploaded_by = call->principal.username,
-                                                              .uploaded_at = (int64_t)store_now(call->transaction)},
-                                    error);
+        r = statement_bundle_insert(
+            call->transaction,
+            &(BundleInsertParameters){.tenant = call->tenant,
+                                      .digest = upload->digest,
+                                      .name = upload->bundle->name,
+                                      .version = upload->bundle->version,
+                                      .size = (int64_t)call->request->body_size,
+                                      .manifest = manifest,
+                                      .uploaded_by = call->principal.username,
+                                      .uploaded_at = (int64_t)store_now(call->transaction)},
+            error);
     }
     buffer_clear(&call->answer);
     return r < 0 ? r : answer_bundle(call, upload->digest, error);
@@ -131,13 +135,14 @@ static int post_bundle(ApiCall *call, Error *error)
 static int decide_job(ApiCall *call, void *context, Error *error)
 {
     const char *status = context, *digest = call->parameters[0];
-    int r = statement_bundle_decide(call->transaction,
-                                    &(BundleDecideParameters){.tenant = call->tenant,
-                                                              .digest = digest,
-                                                              .status = status,
-                                                              .decided_by = call->principal.username,
-                                                              .decided_at = (int64_t)store_now(call->transaction)},
-                                    error);
+    int r = statement_bundle_decide(
+        call->transaction,
+        &(BundleDecideParameters){.tenant = call->tenant,
+                                  .digest = digest,
+                                  .status = status,
+                                  .decided_by = call->principal.username,
+                                  .decided_at = (int64_t)store_now(call->transaction)},
+        error);
     if (r < 0)
         return r;
     if (r == 0)
@@ -165,13 +170,16 @@ static int post_revoke(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_bundles[] = {
-    ROUTE(GET, "/bundles", BUNDLE_LIST, NEEDS_TENANT, READ, NO_BODY, list_bundles, NULL, 200, "Bundles"),
+    ROUTE(GET, "/bundles", BUNDLE_LIST, NEEDS_TENANT, READ, NO_BODY, list_bundles, NULL, 200, "Bundles",
+          .query = query_page),
     ROUTE(POST, "/bundles", BUNDLE_UPLOAD, NEEDS_TENANT, POOL, RAW_BODY, post_bundle, "bundle_upload", 201,
-          "Uploads an archive; it must be approved before anything of it runs", .body_limit = BUNDLE_ARCHIVE_LIMIT),
-    ROUTE(GET, "/bundles/{digest}", BUNDLE_LIST, NEEDS_TENANT, READ, NO_BODY, get_bundle, NULL, 200, "A bundle with its manifest"),
-    ROUTE(POST, "/bundles/{digest}/approve", BUNDLE_APPROVE, NEEDS_TENANT, POOL, NO_BODY, post_approve, "bundle_approve", 200,
-          "Approves a bundle"),
-    ROUTE(POST, "/bundles/{digest}/revoke", BUNDLE_APPROVE, NEEDS_TENANT, POOL, NO_BODY, post_revoke, "bundle_revoke", 200,
-          "Revokes a bundle at once"),
+          "Uploads an archive; it must be approved before anything of it runs",
+          .body_limit = BUNDLE_ARCHIVE_LIMIT),
+    ROUTE(GET, "/bundles/{digest}", BUNDLE_LIST, NEEDS_TENANT, READ, NO_BODY, get_bundle, NULL, 200,
+          "A bundle with its manifest"),
+    ROUTE(POST, "/bundles/{digest}/approve", BUNDLE_APPROVE, NEEDS_TENANT, POOL, NO_BODY, post_approve,
+          "bundle_approve", 200, "Approves a bundle"),
+    ROUTE(POST, "/bundles/{digest}/revoke", BUNDLE_APPROVE, NEEDS_TENANT, POOL, NO_BODY, post_revoke,
+          "bundle_revoke", 200, "Revokes a bundle at once"),
     {0},
 };

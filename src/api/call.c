@@ -36,7 +36,8 @@ static void set_error_answer(ApiCall *call)
     call->status = error_describe(call->error.code)->http_status;
     call->content_type = PROBLEM_TYPE;
     if (call->status == 401)
-        http_exchange_set_header(call->exchange, "WWW-Authenticate", "Basic realm=\"Bastide\", charset=\"UTF-8\"");
+        http_exchange_set_header(call->exchange, "WWW-Authenticate",
+                                 "Basic realm=\"Bastide\", charset=\"UTF-8\"");
     if (call->status == 503 || call->status == 429)
         http_exchange_set_header(call->exchange, "Retry-After", "1");
     if (call->status >= 500)
@@ -74,14 +75,21 @@ static int write_audit(ApiCall *call, Error *error)
                               error);
 }
 
+/* With or without parameters. */
+static bool is_json(const char *type)
+{
+    size_t length = type ? strcspn(type, "; \t") : 0;
+    return length == strlen(JSON_TYPE) && strncasecmp(type, JSON_TYPE, length) == 0;
+}
+
 static int parse_body(ApiCall *call, Error *error)
 {
     if (call->route->body != JSON_BODY || call->request->body_size == 0)
         return 0;
-    const char *type = http_exchange_header(call->exchange, "Content-Type");
-    if (!type || !string_starts_with(type, JSON_TYPE))
+    if (!is_json(http_exchange_header(call->exchange, "Content-Type")))
         return error_set(error, ERROR_UNSUPPORTED_MEDIA, "The body must be sent as application/json.");
-    int r = json_parse(call->request->body, call->request->body_size, call->request->body_size, &call->body, error);
+    int r = json_parse(call->request->body, call->request->body_size, call->request->body_size, &call->body,
+                       error);
     if (r < 0)
         return r;
     if (!json_is_object(call->body))
@@ -116,8 +124,8 @@ static void call_failed(ApiCall *call, int result)
 {
     Error error = ERROR_INIT;
     bool is_denial = call->error.code == ERROR_FORBIDDEN && call->principal.username;
-    if (is_denial &&
-        store_submit(call->api->settings.store, STORE_WRITE, record_denial, denial_recorded, call, &error) >= 0)
+    if (is_denial && store_submit(call->api->settings.store, STORE_WRITE, record_denial, denial_recorded,
+                                  call, &error) >= 0)
         return;
     api_call_finish(call, result);
 }
@@ -149,7 +157,7 @@ static int run_in_job(StoreTransaction *transaction, void *context, Error *error
     buffer_clear(&call->answer);
     call->status = call->route->success_status;
     call->transaction = transaction;
-    call->content_type = JSON_TYPE;
+    call->content_type = call->route->content_type ?: JSON_TYPE;
     int r = admit(token_call, error);
     if (r >= 0 && !call->body)
         r = parse_body(call, error);
@@ -166,6 +174,8 @@ static void job_done(int result, const Error *error, void *context)
     TokenCall *token_call = context;
     ApiCall *call = token_call->call;
     free(token_call);
+    if (call->route->mode == ROUTE_WRITE) /* also after a failure: who knows what is in the database */
+        access_cache_drop(call->api->access_cache);
     if (result < 0) {
         call->error = *error;
         call_failed(call, result);
@@ -219,7 +229,8 @@ static void submit(TokenCall *token_call)
     ApiCall *call = token_call->call;
     bool is_direct = call->route->mode == ROUTE_READ || call->route->mode == ROUTE_WRITE;
     StoreAccess access = call->route->mode == ROUTE_WRITE ? STORE_WRITE : STORE_READ;
-    int r = store_submit(call->api->settings.store, access, run_in_job, is_direct ? job_done : admitted, token_call, &call->error);
+    int r = store_submit(call->api->settings.store, access, run_in_job, is_direct ? job_done : admitted,
+                         token_call, &call->error);
     if (r < 0) {
         free(token_call);
         api_call_finish(call, r);
@@ -230,12 +241,13 @@ static void submit(TokenCall *token_call)
 static bool try_inline(TokenCall *token_call)
 {
     ApiCall *call = token_call->call;
-    if (call->route->mode != ROUTE_READ)
+    Store *store = call->api->settings.store;
+    if (call->route->mode != ROUTE_READ || !string_equal(store_dialect(store), "sqlite"))
         return false;
+    call->is_inline = true;
+    call->access_generation = access_cache_generation(call->api->access_cache);
     Error error = ERROR_INIT;
-    int r = store_read(call->api->settings.store, run_in_job, token_call, &error);
-    if (r == -EOPNOTSUPP && !error_is_set(&error))
-        return false;
+    int r = store_read(store, run_in_job, token_call, &error);
     job_done(r, &error, token_call);
     return true;
 }
@@ -269,9 +281,9 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
     Credentials credentials;
     credentials_read(exchange, &credentials);
     const char *path = call->request->path;
-    int r = string_starts_with(path, base)
-                ? route_find(tables, call->request->method, path + strlen(base), call->arena, &call->route, call->parameters)
-                : -ENOENT;
+    int r = string_starts_with(path, base) ? route_find(tables, call->request->method, path + strlen(base),
+                                                        call->arena, &call->route, call->parameters)
+                                           : -ENOENT;
     if (r < 0) {
         /* Who is not signed in learns nothing about what exists. */
         CredentialKind kind = credentials.kind;
@@ -307,7 +319,8 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
         submit(token_call);
 }
 
-/* Jobs of handlers on pool threads ------------------------------------------------------------------------------------------ */
+/* Jobs of handlers on pool threads
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct PoolJob {
     ApiCall *call;
@@ -333,6 +346,8 @@ int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, E
 {
     PoolJob pool_job = {.call = call, .job = job, .context = context, .access = access};
     int r = store_run(call->api->settings.store, access, run_pool_job, &pool_job, error);
+    if (access == STORE_WRITE)
+        access_cache_drop(call->api->access_cache);
     if (r >= 0)
         engine_apply(call->api->engine, &call->effects);
     return r;

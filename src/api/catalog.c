@@ -14,8 +14,20 @@ static int read_kind(const char *text, CatalogKind *ret_kind, Error *error)
     if (*ret_kind >= 0)
         return 0;
     return error_set(error, ERROR_NOT_FOUND,
-                     "There is no kind '%s'; the kinds are providers, hardwaretypes, imagetypes, services and clustertemplates.",
+                     "There is no kind '%s'; the kinds are providers, hardwaretypes, imagetypes, services "
+                     "and clustertemplates.",
                      text);
+}
+
+/* A kind that a body names, rather than the path. */
+static int read_kind_member(const char *field, const char *text, CatalogKind *ret_kind, Error *error)
+{
+    int r = read_kind(text, ret_kind, error);
+    if (r < 0 && error) {
+        error->code = ERROR_BAD_FIELD;
+        (void)string_copy(error->field, sizeof(error->field), field);
+    }
+    return r;
 }
 
 static int list_documents(ApiCall *call, Error *error)
@@ -37,7 +49,8 @@ static int list_documents(ApiCall *call, Error *error)
                                    &rows, &count, error);
     if (r >= 0)
         r = statement_catalog_count(
-            call->transaction, &(CatalogCountParameters){.tenant = call->tenant, .kind = call->parameters[0]}, &total, error);
+            call->transaction, &(CatalogCountParameters){.tenant = call->tenant, .kind = call->parameters[0]},
+            &total, error);
     if (r < 0)
         return r;
     Writer writer = list_begin(call);
@@ -100,13 +113,15 @@ static int get_document(ApiCall *call, Error *error)
     if (r < 0)
         return r;
     if (r == 0)
-        return error_set(error, ERROR_NOT_FOUND, "There is no '%s' among the %s.", call->parameters[1], call->parameters[0]);
+        return error_set(error, ERROR_NOT_FOUND, "There is no '%s' among the %s.", call->parameters[1],
+                         call->parameters[0]);
     Writer writer = writer_new(&call->answer);
     write_document(&writer, &row);
     return writer.status;
 }
 
-/* Checking and writing ------------------------------------------------------------------------------------------------------ */
+/* Checking and writing
+ * ------------------------------------------------------------------------------------------------------ */
 
 typedef struct Loading {
     const char *tenant;
@@ -130,7 +145,8 @@ static int put_checked(ApiCall *call, CatalogKind kind, MemoryCatalog *catalog, 
     _cleanup_issues_ IssueList issues = {0};
     _cleanup_catalog_entry_ CatalogEntry *entry = NULL;
     const char *name = call->parameters[1];
-    int r = catalog_validate(memory_catalog_interface(catalog), kind, name, call->body, &entry, &issues, error);
+    int r =
+        catalog_validate(memory_catalog_interface(catalog), kind, name, call->body, &entry, &issues, error);
     issue_list_locate(&issues, call->request->body, call->request->body_size);
     if (r < 0)
         return error_is_set(error) ? r : issue_list_to_error(&issues, error);
@@ -177,30 +193,35 @@ static int delete_document(ApiCall *call, Error *error)
     const char *kind = call->parameters[0], *name = call->parameters[1];
     CatalogGetLatestRow row;
     int r = statement_catalog_get_latest(
-        call->transaction, &(CatalogGetLatestParameters){.tenant = call->tenant, .kind = kind, .name = name}, &row, error);
+        call->transaction, &(CatalogGetLatestParameters){.tenant = call->tenant, .kind = kind, .name = name},
+        &row, error);
     if (r < 0)
         return r;
     if (r == 0)
         return error_set(error, ERROR_NOT_FOUND, "There is no '%s' among the %s.", name, kind);
     r = statement_catalog_unset_latest(
-        call->transaction, &(CatalogUnsetLatestParameters){.tenant = call->tenant, .kind = kind, .name = name}, error);
+        call->transaction,
+        &(CatalogUnsetLatestParameters){.tenant = call->tenant, .kind = kind, .name = name}, error);
     if (r >= 0)
-        r = statement_catalog_insert(call->transaction,
-                                     &(CatalogInsertParameters){.tenant = call->tenant,
-                                                                .kind = kind,
-                                                                .name = name,
-                                                                .version = row.version + 1,
-                                                                .is_deleted = 1,
-                                                                .body = "{}",
-                                                                .digest = "",
-                                                                .description = "",
-                                                                .created_at = (int64_t)store_now(call->transaction),
-                                                                .created_by = call->principal.username},
-                                     error);
+        r = statement_catalog_insert(
+            call->transaction,
+            &(CatalogInsertParameters){.tenant = call->tenant,
+                                       .kind = kind,
+                                       .name = name,
+                                       .version = row.version + 1,
+                                       .is_deleted = 1,
+                                       .body = "{}",
+                                       .digest = "",
+                                       .description = "",
+                                       .created_at = (int64_t)store_now(call->transaction),
+                                       .created_by = call->principal.username},
+            error);
     if (r >= 0 && string_equal(kind, "providers"))
         r = statement_sealed_values_delete_owner(
             call->transaction,
-            &(SealedValuesDeleteOwnerParameters){.tenant = call->tenant, .owner_kind = "provider", .owner = name}, error);
+            &(SealedValuesDeleteOwnerParameters){
+                .tenant = call->tenant, .owner_kind = "provider", .owner = name},
+            error);
     if (r < 0)
         return r;
     call->audit_object = arena_format(call->arena, "%s:%s", kind, name);
@@ -214,8 +235,10 @@ typedef struct ValidateBody {
 } ValidateBody;
 
 static const JsonField validate_fields[] = {
-    {"kind", JSON_FIELD_STRING, offsetof(ValidateBody, kind), JSON_FIELD_REQUIRED, 1, 32, "providers, services, ..."},
-    {"document", JSON_FIELD_OBJECT, offsetof(ValidateBody, document), JSON_FIELD_REQUIRED, 0, 100000, "the document"},
+    {"kind", JSON_FIELD_STRING, offsetof(ValidateBody, kind), JSON_FIELD_REQUIRED, 1, 32,
+     "providers, services, ..."},
+    {"document", JSON_FIELD_OBJECT, offsetof(ValidateBody, document), JSON_FIELD_REQUIRED, 0, 100000,
+     "the document"},
     {0},
 };
 
@@ -225,7 +248,7 @@ static int post_validate(ApiCall *call, Error *error)
     CatalogKind kind;
     int r = body_dispatch(call, validate_fields, &body, error);
     if (r >= 0)
-        r = read_kind(body.kind, &kind, error);
+        r = read_kind_member("kind", body.kind, &kind, error);
     if (r < 0)
         return r;
     Loading loading = {.tenant = call->tenant};
@@ -233,7 +256,8 @@ static int post_validate(ApiCall *call, Error *error)
     if (r < 0)
         return r;
     _cleanup_issues_ IssueList issues = {0};
-    r = catalog_validate(memory_catalog_interface(loading.catalog), kind, NULL, body.document, NULL, &issues, error);
+    r = catalog_validate(memory_catalog_interface(loading.catalog), kind, NULL, body.document, NULL, &issues,
+                         error);
     memory_catalog_free(loading.catalog);
     if (r < 0 && error_is_set(error))
         return r;
@@ -252,7 +276,8 @@ static int get_export(ApiCall *call, Error *error)
 {
     CatalogAllRow *rows;
     size_t count;
-    int r = statement_catalog_all(call->transaction, &(CatalogAllParameters){.tenant = call->tenant}, &rows, &count, error);
+    int r = statement_catalog_all(call->transaction, &(CatalogAllParameters){.tenant = call->tenant}, &rows,
+                                  &count, error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
@@ -269,7 +294,8 @@ static int get_export(ApiCall *call, Error *error)
     return writer.status;
 }
 
-/* Import: all or nothing ------------------------------------------------------------------------------------------------------ */
+/* Import: all or nothing
+ * ------------------------------------------------------------------------------------------------------ */
 
 typedef struct Import {
     CatalogWrite *writes;
@@ -283,7 +309,8 @@ static int import_document(ApiCall *call, Import *import, CatalogKind kind, json
     const char *name = json_string_value(json_object_get(document, "name"));
     IssueList issues = {0};
     CatalogEntry *entry = NULL;
-    int r = catalog_validate(memory_catalog_interface(import->catalog), kind, NULL, document, &entry, &issues, error);
+    int r = catalog_validate(memory_catalog_interface(import->catalog), kind, NULL, document, &entry, &issues,
+                             error);
     if (r < 0 && !error_is_set(error)) {
         r = issue_list_to_error(&issues, error);
         error_prefix(error, "%s '%s'", catalog_kind_to_string(kind), name ?: "?");
@@ -309,19 +336,19 @@ static int import_document(ApiCall *call, Import *import, CatalogKind kind, json
 static int import_all(ApiCall *call, Import *import, Error *error)
 {
     /* Types and services before templates, so that fewer references are unknown while they are checked. */
-    static const CatalogKind order[] = {CATALOG_PROVIDER, CATALOG_HARDWARE_TYPE, CATALOG_IMAGE_TYPE, CATALOG_SERVICE,
-                                        CATALOG_CLUSTER_TEMPLATE};
+    static const CatalogKind order[] = {CATALOG_PROVIDER, CATALOG_HARDWARE_TYPE, CATALOG_IMAGE_TYPE,
+                                        CATALOG_SERVICE, CATALOG_CLUSTER_TEMPLATE};
     for (size_t k = 0; k < ELEMENTSOF(order); k++) {
         json_t *documents = json_object_get(call->body, catalog_kind_to_string(order[k]));
         if (documents && !json_is_array(documents))
-            return error_set_field(error, ERROR_BAD_FIELD, catalog_kind_to_string(order[k]), "'%s' must be an array.",
-                                   catalog_kind_to_string(order[k]));
+            return error_set_field(error, ERROR_BAD_FIELD, catalog_kind_to_string(order[k]),
+                                   "'%s' must be an array.", catalog_kind_to_string(order[k]));
         size_t index;
         json_t *document;
-        json_array_foreach(documents, index, document)
-        {
+        json_array_foreach (documents, index, document) {
             if (import->count >= IMPORT_DOCUMENTS_MAX)
-                return error_set(error, ERROR_TOO_LARGE, "An import may have %d documents.", IMPORT_DOCUMENTS_MAX);
+                return error_set(error, ERROR_TOO_LARGE, "An import may have %d documents.",
+                                 IMPORT_DOCUMENTS_MAX);
             int r = import_document(call, import, order[k], document, error);
             if (r < 0)
                 return r;
@@ -347,11 +374,10 @@ static int check_import_members(ApiCall *call, Error *error)
         return error_set(error, ERROR_BAD_REQUEST, "The request needs a JSON object as its body.");
     const char *key;
     json_t *value;
-    json_object_foreach(call->body, key, value)
-    {
+    json_object_foreach (call->body, key, value) {
         CatalogKind kind;
         (void)value;
-        if (!string_equal(key, "partialtemplates") && read_kind(key, &kind, error) < 0)
+        if (!string_equal(key, "partialtemplates") && read_kind_member(key, key, &kind, error) < 0)
             return -EINVAL;
     }
     return 0;
@@ -392,17 +418,19 @@ static int post_import(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_catalog[] = {
-    ROUTE(GET, "/catalog/export", CATALOG_GET, NEEDS_TENANT, READ, NO_BODY, get_export, NULL, 200, "The whole catalog, without secrets"),
-    ROUTE(POST, "/catalog/import", CATALOG_WRITE, NEEDS_TENANT, POOL, JSON_BODY, post_import, "catalog_import", 200,
-          "Writes many documents, all or none", .body_limit = 16 * 1024 * 1024),
+    ROUTE(GET, "/catalog/export", CATALOG_GET, NEEDS_TENANT, READ, NO_BODY, get_export, NULL, 200,
+          "The whole catalog, without secrets"),
+    ROUTE(POST, "/catalog/import", CATALOG_WRITE, NEEDS_TENANT, POOL, JSON_BODY, post_import,
+          "catalog_import", 200, "Writes many documents, all or none", .body_limit = 16 * 1024 * 1024),
     ROUTE(POST, "/catalog/validate", CATALOG_GET, NEEDS_TENANT, POOL, JSON_BODY, post_validate, NULL, 200,
           "Names every fault of a document", .fields = validate_fields),
-    ROUTE(GET, "/catalog/{kind}", CATALOG_LIST, NEEDS_TENANT, READ, NO_BODY, list_documents, NULL, 200, "Documents of a kind"),
+    ROUTE(GET, "/catalog/{kind}", CATALOG_LIST, NEEDS_TENANT, READ, NO_BODY, list_documents, NULL, 200,
+          "Documents of a kind", .query = query_page),
     ROUTE(GET, "/catalog/{kind}/{name}", CATALOG_GET, NEEDS_TENANT, READ, NO_BODY, get_document, NULL, 200,
-          "A document, the latest or version=N"),
-    ROUTE(PUT, "/catalog/{kind}/{name}", CATALOG_WRITE, NEEDS_TENANT, POOL, JSON_BODY, put_document, "catalog_write", 201,
-          "Writes a document; an unchanged one keeps its version"),
-    ROUTE(DELETE, "/catalog/{kind}/{name}", CATALOG_WRITE, NEEDS_TENANT, WRITE, NO_BODY, delete_document, "catalog_delete", 204,
-          "Removes a document; clusters made from it keep their copy"),
+          "A document, the latest or version=N", .query = query_version),
+    ROUTE(PUT, "/catalog/{kind}/{name}", CATALOG_WRITE, NEEDS_TENANT, POOL, JSON_BODY, put_document,
+          "catalog_write", 201, "Writes a document; an unchanged one keeps its version"),
+    ROUTE(DELETE, "/catalog/{kind}/{name}", CATALOG_WRITE, NEEDS_TENANT, WRITE, NO_BODY, delete_document,
+          "catalog_delete", 204, "Removes a document; clusters made from it keep their copy"),
     {0},
 };

@@ -8,11 +8,13 @@
 #include "base/string.h"
 #include "crypto/hash.h"
 
-int catalog_store_load(StoreTransaction *transaction, const char *tenant, MemoryCatalog **ret_catalog, Error *error)
+int catalog_store_load(StoreTransaction *transaction, const char *tenant, MemoryCatalog **ret_catalog,
+                       Error *error)
 {
     CatalogAllRow *rows;
     size_t count;
-    int r = statement_catalog_all(transaction, &(CatalogAllParameters){.tenant = tenant}, &rows, &count, error);
+    int r =
+        statement_catalog_all(transaction, &(CatalogAllParameters){.tenant = tenant}, &rows, &count, error);
     if (r < 0)
         return r;
     _cleanup_memory_catalog_ MemoryCatalog *catalog = memory_catalog_new();
@@ -22,9 +24,12 @@ int catalog_store_load(StoreTransaction *transaction, const char *tenant, Memory
         _cleanup_catalog_entry_ CatalogEntry *entry = NULL;
         Error parse_error = ERROR_INIT;
         CatalogKind kind = catalog_kind_from_string(rows[i].kind);
-        if (kind < 0 || json_parse(rows[i].body, strlen(rows[i].body), CATALOG_DOCUMENT_LIMIT, &document, &parse_error) < 0 ||
+        if (kind < 0 ||
+            json_parse(rows[i].body, strlen(rows[i].body), CATALOG_DOCUMENT_LIMIT, &document, &parse_error) <
+                0 ||
             catalog_entry_parse(kind, document, rows[i].version, &entry, &issues) < 0) {
-            log_warning("The stored %s '%s' is not valid any more and is left out.", rows[i].kind, rows[i].name);
+            log_warning("The stored %s '%s' is not valid any more and is left out.", rows[i].kind,
+                        rows[i].name);
             continue;
         }
         memory_catalog_put(catalog, entry);
@@ -60,12 +65,12 @@ static int take_fields(const char *name, const json_t *document, CatalogWrite *w
     write->fields = NEW_ARRAY(struct SealedField, json_object_size(fields) + 1);
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)fields, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)fields, key, value) {
         if (!type || !provider_field_is_sensitive(type, key) || is_sealed_marker(value))
             continue;
         if (!json_is_string(value))
-            return error_set_field(error, ERROR_BAD_FIELD, key, "The field '%s' is secret and must be a string.", key);
+            return error_set_field(error, ERROR_BAD_FIELD, key,
+                                   "The field '%s' is secret and must be a string.", key);
         struct SealedField *field = &write->fields[write->field_count++];
         field->name = string_duplicate(key);
         field->context = string_format("sealed_values/provider/%s/%s/1", name, key);
@@ -77,7 +82,8 @@ static int take_fields(const char *name, const json_t *document, CatalogWrite *w
     return 0;
 }
 
-int catalog_write_prepare(ApiCall *call, CatalogKind kind, const char *name, json_t *document, CatalogWrite *ret_write, Error *error)
+int catalog_write_prepare(ApiCall *call, CatalogKind kind, const char *name, json_t *document,
+                          CatalogWrite *ret_write, Error *error)
 {
     *ret_write = (CatalogWrite){.kind = kind, .name = arena_string(call->arena, name)};
     if (kind != CATALOG_PROVIDER) {
@@ -98,8 +104,8 @@ int catalog_write_seal(ApiCall *call, CatalogWrite *write, Error *error)
         return -ECONNREFUSED;
     int r = 0;
     for (size_t i = 0; i < write->field_count && r >= 0; i++)
-        r = keeper_client_seal_value(keeper, SEALED_TASK, call->tenant, write->fields[i].context, write->fields[i].plain,
-                                     &write->fields[i].sealed, error);
+        r = keeper_client_seal_value(keeper, SEALED_TASK, call->tenant, write->fields[i].context,
+                                     write->fields[i].plain, &write->fields[i].sealed, error);
     keeper_give(call->api, keeper);
     return r;
 }
@@ -108,15 +114,16 @@ static int store_fields(ApiCall *call, const CatalogWrite *write, Error *error)
 {
     for (size_t i = 0; i < write->field_count; i++) {
         const struct SealedField *field = &write->fields[i];
-        int r = statement_sealed_value_put(call->transaction,
-                                           &(SealedValuePutParameters){.tenant = call->tenant,
-                                                                       .owner_kind = "provider",
-                                                                       .owner = write->name,
-                                                                       .name = field->name,
-                                                                       .context = field->context,
-                                                                       .value = {field->sealed.data, field->sealed.size},
-                                                                       .created_at = (int64_t)store_now(call->transaction)},
-                                           error);
+        int r = statement_sealed_value_put(
+            call->transaction,
+            &(SealedValuePutParameters){.tenant = call->tenant,
+                                        .owner_kind = "provider",
+                                        .owner = write->name,
+                                        .name = field->name,
+                                        .context = field->context,
+                                        .value = {field->sealed.data, field->sealed.size},
+                                        .created_at = (int64_t)store_now(call->transaction)},
+            error);
         if (r < 0)
             return r;
     }
@@ -132,8 +139,9 @@ int catalog_write_store(ApiCall *call, CatalogWrite *write, Error *error)
     hash_sha256_hex(sorted, strlen(sorted), digest);
     CatalogLatestVersionRow latest = {0};
     int r = statement_catalog_latest_version(
-        call->transaction, &(CatalogLatestVersionParameters){.tenant = call->tenant, .kind = kind, .name = write->name},
-        &latest, error);
+        call->transaction,
+        &(CatalogLatestVersionParameters){.tenant = call->tenant, .kind = kind, .name = write->name}, &latest,
+        error);
     if (r < 0)
         return r;
     bool is_same = r == 1 && !latest.is_deleted && string_equal(latest.digest, digest);
@@ -142,19 +150,21 @@ int catalog_write_store(ApiCall *call, CatalogWrite *write, Error *error)
     if (is_same)
         return store_fields(call, write, error);
     r = statement_catalog_unset_latest(
-        call->transaction, &(CatalogUnsetLatestParameters){.tenant = call->tenant, .kind = kind, .name = write->name}, error);
+        call->transaction,
+        &(CatalogUnsetLatestParameters){.tenant = call->tenant, .kind = kind, .name = write->name}, error);
     const char *description = json_string_value(json_object_get(write->document, "description"));
     if (r >= 0)
-        r = statement_catalog_insert(call->transaction,
-                                     &(CatalogInsertParameters){.tenant = call->tenant,
-                                                                .kind = kind,
-                                                                .name = write->name,
-                                                                .version = write->version,
-                                                                .body = body,
-                                                                .digest = digest,
-                                                                .description = description ?: "",
-                                                                .created_at = (int64_t)store_now(call->transaction),
-                                                                .created_by = call->principal.username},
-                                     error);
+        r = statement_catalog_insert(
+            call->transaction,
+            &(CatalogInsertParameters){.tenant = call->tenant,
+                                       .kind = kind,
+                                       .name = write->name,
+                                       .version = write->version,
+                                       .body = body,
+                                       .digest = digest,
+                                       .description = description ?: "",
+                                       .created_at = (int64_t)store_now(call->transaction),
+                                       .created_by = call->principal.username},
+            error);
     return r < 0 ? r : store_fields(call, write, error);
 }

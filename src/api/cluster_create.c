@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From a request to a plan, and from a plan to a cluster: what the preview shows is what is made. Planning happens outside of any transaction;
- * one transaction then writes cluster, nodes, secrets and the whole graph. */
+/* From a request to a plan, and from a plan to a cluster: what the preview shows is what is made. Planning
+ * happens outside of any transaction; one transaction then writes cluster, nodes, secrets and the whole
+ * graph. */
 
 #include <errno.h>
 
@@ -68,7 +69,8 @@ static int make_plan(ApiCall *call, Creation *creation, Error *error)
     r = store_run(call->api->settings.store, STORE_READ, load, &job, error);
     if (r < 0)
         return r;
-    r = plan_create(memory_catalog_interface(creation->catalog), creation->request, NULL, &creation->plan, &issues, error);
+    r = plan_create(memory_catalog_interface(creation->catalog), creation->request, NULL, &creation->plan,
+                    &issues, error);
     if (r < 0 && !error_is_set(error))
         return issue_list_to_error(&issues, error);
     return r;
@@ -92,23 +94,27 @@ int cluster_plan_handler(ApiCall *call, Error *error)
     return post_plan(call, error);
 }
 
-/* What a plan needs beyond the catalog ---------------------------------------------------------------------------------------- */
+/* What a plan needs beyond the catalog
+ * ---------------------------------------------------------------------------------------- */
 
 /* Every script's bundle must have an approved version; that one is pinned for the cluster's life. */
-static int pin_bundle(StoreTransaction *transaction, const char *tenant, const char *name, json_t *bundles, Error *error)
+static int pin_bundle(StoreTransaction *transaction, const char *tenant, const char *name, json_t *bundles,
+                      Error *error)
 {
     if (json_object_get(bundles, name))
         return 0;
     BundleFindApprovedRow row;
-    int r = statement_bundle_find_approved(transaction, &(BundleFindApprovedParameters){.tenant = tenant, .name = name}, &row,
-                                           error);
+    int r = statement_bundle_find_approved(
+        transaction, &(BundleFindApprovedParameters){.tenant = tenant, .name = name}, &row, error);
     if (r < 0)
         return r;
     if (r == 0)
         return error_set(error, ERROR_NOT_APPROVED,
-                         "The bundle '%s', which the services need, has no approved version: upload it and have it approved.",
+                         "The bundle '%s', which the services need, has no approved version: upload it and "
+                         "have it approved.",
                          name);
-    return json_object_set_new(bundles, name, json_pack("{s:s, s:s}", "version", row.version, "digest", row.digest));
+    return json_object_set_new(bundles, name,
+                               json_pack("{s:s, s:s}", "version", row.version, "digest", row.digest));
 }
 
 static int pin_bundles(StoreTransaction *transaction, void *context, Error *error)
@@ -144,13 +150,15 @@ static int generate_secrets(ApiCall *call, Creation *creation, Error *error)
     for (size_t i = 0; i < template->secret_count && r >= 0; i++) {
         const TemplateSecret *wanted = &template->secrets[i];
         GeneratedSecret *secret = &creation->secrets[creation->secret_count++];
-        SecretAlphabet alphabet = wanted->alphabet ? secret_alphabet_from_string(wanted->alphabet) : SECRET_ALPHANUMERIC;
+        SecretAlphabet alphabet =
+            wanted->alphabet ? secret_alphabet_from_string(wanted->alphabet) : SECRET_ALPHANUMERIC;
         secret->name = wanted->name;
         secret->context = string_format("sealed_values/cluster/%s/%s/1", creation->id, wanted->name);
         secret->sealed = BUFFER_INIT;
         r = keeper_client_generate_secret(keeper, SEALED_TASK, call->tenant, secret->context,
                                           wanted->length > 0 ? (uint32_t)wanted->length : 32,
-                                          alphabet < 0 ? SECRET_ALPHANUMERIC : alphabet, &secret->sealed, error);
+                                          alphabet < 0 ? SECRET_ALPHANUMERIC : alphabet, &secret->sealed,
+                                          error);
     }
     keeper_give(call->api, keeper);
     return r;
@@ -164,27 +172,31 @@ static void make_snapshot(Creation *creation)
     for (size_t i = 0; i < plan->service_count; i++)
         (void)json_object_set(services, plan->services[i]->name, plan->services[i]->document);
     creation->snapshot = json_pack("{s:O, s:o, s:o, s:O}", "template", plan->template->document, "provider",
-                                   provider_document_redact(plan->provider->document), "services", services, "bundles",
-                                   creation->bundles);
+                                   provider_document_redact(plan->provider->document), "services", services,
+                                   "bundles", creation->bundles);
 }
 
-/* Writing --------------------------------------------------------------------------------------------------------------------- */
+/* Writing
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 static int check_quota(ApiCall *call, const Plan *plan, Error *error)
 {
     TenantGetRow tenant;
     ClustersLiveUsageRow usage;
-    int r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = call->tenant}, &tenant, error);
+    int r =
+        statement_tenant_get(call->transaction, &(TenantGetParameters){.name = call->tenant}, &tenant, error);
     if (r > 0)
-        r = statement_clusters_live_usage(call->transaction, &(ClustersLiveUsageParameters){.tenant = call->tenant}, &usage,
-                                          error);
+        r = statement_clusters_live_usage(
+            call->transaction, &(ClustersLiveUsageParameters){.tenant = call->tenant}, &usage, error);
     if (r <= 0)
         return r;
     if (tenant.maximum_clusters > 0 && usage.clusters + 1 > tenant.maximum_clusters)
         return error_set(error, ERROR_QUOTA, "The tenant may have %lld clusters and has them.",
                          (long long)tenant.maximum_clusters);
     if (tenant.maximum_nodes > 0 && usage.nodes + (int64_t)plan->node_count > tenant.maximum_nodes)
-        return error_set(error, ERROR_QUOTA, "The tenant may have %lld nodes; %lld are used and this cluster needs %zu.",
+        return error_set(error, ERROR_QUOTA,
+                         "The tenant may have %lld nodes; %lld are used and this cluster needs %zu.",
                          (long long)tenant.maximum_nodes, (long long)usage.nodes, plan->node_count);
     return 0;
 }
@@ -220,7 +232,8 @@ static int insert_cluster(ApiCall *call, Creation *creation, Error *error)
         error);
     if (r < 0 && error->code == ERROR_CONFLICT) {
         error_clear(error);
-        return error_set_field(error, ERROR_CONFLICT, "name", "There is a cluster named '%s' already.", plan->cluster_name);
+        return error_set_field(error, ERROR_CONFLICT, "name", "There is a cluster named '%s' already.",
+                               plan->cluster_name);
     }
     return r;
 }
@@ -259,15 +272,16 @@ static int insert_secrets(ApiCall *call, const Creation *creation, Error *error)
 {
     for (size_t i = 0; i < creation->secret_count; i++) {
         const GeneratedSecret *secret = &creation->secrets[i];
-        int r = statement_sealed_value_put(call->transaction,
-                                           &(SealedValuePutParameters){.tenant = call->tenant,
-                                                                       .owner_kind = "cluster",
-                                                                       .owner = creation->id,
-                                                                       .name = secret->name,
-                                                                       .context = secret->context,
-                                                                       .value = {secret->sealed.data, secret->sealed.size},
-                                                                       .created_at = creation->created_at},
-                                           error);
+        int r = statement_sealed_value_put(
+            call->transaction,
+            &(SealedValuePutParameters){.tenant = call->tenant,
+                                        .owner_kind = "cluster",
+                                        .owner = creation->id,
+                                        .name = secret->name,
+                                        .context = secret->context,
+                                        .value = {secret->sealed.data, secret->sealed.size},
+                                        .created_at = creation->created_at},
+            error);
         if (r < 0)
             return r;
     }
@@ -278,8 +292,10 @@ int cluster_submit_graph(ApiCall *call, const Plan *plan, const char *cluster_id
                          const char *workflow, const char **ret_execution_id, Error *error)
 {
     const TaskGraph *graph = plan->graph;
-    EngineTask *tasks = arena_allocate_array(store_arena(call->transaction), graph->task_count + 1, sizeof(*tasks));
-    EngineEdge *edges = arena_allocate_array(store_arena(call->transaction), graph->edge_count + 1, sizeof(*edges));
+    EngineTask *tasks =
+        arena_allocate_array(store_arena(call->transaction), graph->task_count + 1, sizeof(*tasks));
+    EngineEdge *edges =
+        arena_allocate_array(store_arena(call->transaction), graph->edge_count + 1, sizeof(*edges));
     for (size_t i = 0; i < graph->task_count; i++) {
         const PlanTask *task = &graph->tasks[i];
         _cleanup_json_ json_t *details = plan_task_details(plan, (uint32_t)i);
@@ -322,7 +338,8 @@ static int create_job(ApiCall *call, void *context, Error *error)
     if (r >= 0)
         r = insert_secrets(call, creation, error);
     if (r >= 0)
-        r = cluster_submit_graph(call, creation->plan, creation->id, node_ids, "create", &execution_id, error);
+        r = cluster_submit_graph(call, creation->plan, creation->id, node_ids, "create", &execution_id,
+                                 error);
     if (r < 0)
         return r;
     creation->execution_id = arena_string(call->arena, execution_id);

@@ -6,7 +6,8 @@
 
 enum { SNAPSHOT_LIMIT = 16 * 1024 * 1024, SERVICES_PER_NODE_MAX = 1000, NAMES_MAX = 100 };
 
-/* Where SSH may come from when the provider does not say: the machines of an operator are known to him alone. */
+/* Where SSH may come from when the provider does not say: the machines of an operator are known to him alone.
+ */
 static const char *const anywhere[] = {"0.0.0.0/0", "::/0"};
 
 ClusterView *cluster_view_free(ClusterView *view)
@@ -50,22 +51,24 @@ static int read_services(ClusterView *view, const char *text, MacroNode *node, E
 static int read_node(ClusterView *view, const NodesOfClusterRow *row, ViewNode *node, Error *error)
 {
     Arena *arena = view->arena;
-    *node = (ViewNode){.id = arena_string(arena, row->id),
-                       .hardware_type = arena_string(arena, row->hardware_type),
-                       .flavor = arena_string(arena, row->flavor),
-                       .image_type = arena_string(arena, row->image_type),
-                       .image = arena_string(arena, row->image),
-                       .ssh_user = arena_string(arena, row->ssh_user),
-                       .provider_id = arena_string(arena, row->provider_id),
-                       .ssh_port = row->ssh_port,
-                       .macro = {.number = (uint32_t)row->number, .hostname = arena_string(arena, row->hostname)}};
+    *node = (ViewNode){
+        .id = arena_string(arena, row->id),
+        .hardware_type = arena_string(arena, row->hardware_type),
+        .flavor = arena_string(arena, row->flavor),
+        .image_type = arena_string(arena, row->image_type),
+        .image = arena_string(arena, row->image),
+        .ssh_user = arena_string(arena, row->ssh_user),
+        .provider_id = arena_string(arena, row->provider_id),
+        .ssh_port = row->ssh_port,
+        .macro = {.number = (uint32_t)row->number, .hostname = arena_string(arena, row->hostname)}};
     int r = parse(row->addresses, &node->addresses, error);
     if (r >= 0)
         r = parse(row->host_keys, &node->host_keys, error);
     if (r >= 0)
         r = read_services(view, row->services, &node->macro, error);
     for (AddressType type = 0; r >= 0 && type < _ADDRESS_TYPE_MAX; type++)
-        node->macro.addresses[type] = json_string_value(json_object_get(node->addresses, address_type_to_string(type)));
+        node->macro.addresses[type] =
+            json_string_value(json_object_get(node->addresses, address_type_to_string(type)));
     return r;
 }
 
@@ -79,9 +82,9 @@ static int read_nodes(StoreTransaction *transaction, const ViewJob *job, Error *
     ClusterView *view = job->view;
     NodesOfClusterRow *rows;
     size_t count;
-    int r = statement_nodes_of_cluster(transaction,
-                                       &(NodesOfClusterParameters){.tenant = job->tenant, .cluster_id = job->cluster_id}, &rows,
-                                       &count, error);
+    int r = statement_nodes_of_cluster(
+        transaction, &(NodesOfClusterParameters){.tenant = job->tenant, .cluster_id = job->cluster_id}, &rows,
+        &count, error);
     if (r < 0)
         return r;
     view->nodes = arena_allocate_array(view->arena, count + 1, sizeof(*view->nodes));
@@ -98,23 +101,24 @@ static int read_nodes(StoreTransaction *transaction, const ViewJob *job, Error *
     return view->self ? 0 : error_set(error, ERROR_INTERNAL, "The node of the task is gone.");
 }
 
-static int read_secrets(StoreTransaction *transaction, const ViewJob *job, const char *owner_kind, const char *owner,
-                        ViewSecret **ret_secrets, size_t *ret_count, Error *error)
+static int read_secrets(StoreTransaction *transaction, const ViewJob *job, const char *owner_kind,
+                        const char *owner, ViewSecret **ret_secrets, size_t *ret_count, Error *error)
 {
     Arena *arena = job->view->arena;
     SealedValuesOfOwnerRow *rows;
-    int r = statement_sealed_values_of_owner(
-        transaction,
-        &(SealedValuesOfOwnerParameters){.tenant = job->tenant, .owner_kind = owner_kind, .owner = owner ?: ""}, &rows, ret_count,
-        error);
+    int r = statement_sealed_values_of_owner(transaction,
+                                             &(SealedValuesOfOwnerParameters){.tenant = job->tenant,
+                                                                              .owner_kind = owner_kind,
+                                                                              .owner = owner ?: ""},
+                                             &rows, ret_count, error);
     if (r < 0)
         return r;
     *ret_secrets = arena_allocate_array(arena, *ret_count + 1, sizeof(**ret_secrets));
     for (size_t i = 0; i < *ret_count; i++)
-        (*ret_secrets)[i] = (ViewSecret){.name = arena_string(arena, rows[i].name),
-                                         .context = arena_string(arena, rows[i].context),
-                                         .value = {arena_duplicate(arena, rows[i].value.data, rows[i].value.size),
-                                                   rows[i].value.size}};
+        (*ret_secrets)[i] = (ViewSecret){
+            .name = arena_string(arena, rows[i].name),
+            .context = arena_string(arena, rows[i].context),
+            .value = {arena_duplicate(arena, rows[i].value.data, rows[i].value.size), rows[i].value.size}};
     return 0;
 }
 
@@ -122,7 +126,8 @@ static int read_view(StoreTransaction *transaction, const ViewJob *job, Error *e
 {
     ClusterView *view = job->view;
     ClusterGetRow row;
-    int r = statement_cluster_get(transaction, &(ClusterGetParameters){.tenant = job->tenant, .id = job->cluster_id}, &row, error);
+    int r = statement_cluster_get(
+        transaction, &(ClusterGetParameters){.tenant = job->tenant, .id = job->cluster_id}, &row, error);
     if (r < 0)
         return r;
     if (r == 0)
@@ -141,10 +146,12 @@ static int read_view(StoreTransaction *transaction, const ViewJob *job, Error *e
     view->bundles = json_object_get(view->snapshot, "bundles");
     r = read_nodes(transaction, job, error);
     if (r >= 0)
-        r = read_secrets(transaction, job, "cluster", job->cluster_id, &view->secrets, &view->secret_count, error);
+        r = read_secrets(transaction, job, "cluster", job->cluster_id, &view->secrets, &view->secret_count,
+                         error);
     if (r >= 0)
-        r = read_secrets(transaction, job, "provider", json_string_value(json_object_get(view->provider, "name")),
-                         &view->provider_secrets, &view->provider_secret_count, error);
+        r = read_secrets(transaction, job, "provider",
+                         json_string_value(json_object_get(view->provider, "name")), &view->provider_secrets,
+                         &view->provider_secret_count, error);
     return r;
 }
 
@@ -155,11 +162,11 @@ static void make_macros(ClusterView *view)
     size_t count = json_array_size(compatible), absent_count = 0, index;
     const char **absent = arena_allocate_array(view->arena, count + 1, sizeof(*absent));
     const json_t *name;
-    json_array_foreach(compatible, index, name)
+    json_array_foreach (compatible, index, name)
         if (!json_object_get(view->services, json_string_value(name)))
             absent[absent_count++] = json_string_value(name);
-    view->macros = macro_view_new(view->cluster_name, view->cluster_id, view->owner, view->macro_nodes, view->node_count,
-                                  absent, absent_count);
+    view->macros = macro_view_new(view->cluster_name, view->cluster_id, view->owner, view->macro_nodes,
+                                  view->node_count, absent, absent_count);
 }
 
 static int view_job(StoreTransaction *transaction, void *context, Error *error)
@@ -171,7 +178,8 @@ static int view_job(StoreTransaction *transaction, void *context, Error *error)
     return read_view(transaction, job, error);
 }
 
-int cluster_view_read(Api *api, const char *tenant, const char *cluster_id, const char *node_id, ClusterView **ret_view, Error *error)
+int cluster_view_read(Api *api, const char *tenant, const char *cluster_id, const char *node_id,
+                      ClusterView **ret_view, Error *error)
 {
     ViewJob job = {tenant, cluster_id, node_id, NULL};
     int r = store_run(api->settings.store, STORE_READ, view_job, &job, error);
@@ -184,7 +192,9 @@ int cluster_view_read(Api *api, const char *tenant, const char *cluster_id, cons
     return 0;
 }
 
-/* Firewall ------------------------------------------------------------------------------------------------------------------ */
+/* Firewall
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static int make_entries(ClusterView *view, Error *error)
 {
@@ -193,9 +203,12 @@ static int make_entries(ClusterView *view, Error *error)
     for (size_t i = 0; i < self->service_count; i++) {
         json_t *document = json_object_get(view->services, self->services[i]);
         _cleanup_issues_ IssueList issues = {0};
-        int r = document ? catalog_entry_parse(CATALOG_SERVICE, document, 0, &view->entries[view->entry_count], &issues) : -1;
+        int r = document ? catalog_entry_parse(CATALOG_SERVICE, document, 0,
+                                               &view->entries[view->entry_count], &issues)
+                         : -1;
         if (r < 0)
-            return error_set(error, ERROR_INTERNAL, "The service '%s' of the cluster cannot be read.", self->services[i]);
+            return error_set(error, ERROR_INTERNAL, "The service '%s' of the cluster cannot be read.",
+                             self->services[i]);
         view->entry_count++;
     }
     return 0;
@@ -236,12 +249,13 @@ static void collect_peer(ClusterView *view, Arena *arena, const char *service, F
 
 static void collect_management(const ClusterView *view, Arena *arena, FirewallInput *input)
 {
-    const json_t *sources = json_object_get(json_object_get(view->provider, "provisioner"), "management_sources");
+    const json_t *sources =
+        json_object_get(json_object_get(view->provider, "provisioner"), "management_sources");
     const json_t *told = json_object_get(view->self->addresses, "management");
     const char **list = arena_allocate_array(arena, json_array_size(sources) + 2, sizeof(*list));
     size_t count = 0, index;
     const json_t *source;
-    json_array_foreach(sources, index, source)
+    json_array_foreach (sources, index, source)
         if (json_is_string(source))
             list[count++] = json_string_value(source);
     if (count == 0 && json_is_string(told))
@@ -259,8 +273,7 @@ int cluster_view_firewall(ClusterView *view, Arena *arena, FirewallInput *ret_in
     FirewallPeer *peers = arena_allocate_array(arena, service_count + 1, sizeof(*peers));
     const char *name;
     json_t *document;
-    json_object_foreach((json_t *)(uintptr_t)view->services, name, document)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)view->services, name, document) {
         (void)document;
         collect_peer(view, arena, name, &peers[count++]);
     }
@@ -277,10 +290,12 @@ int cluster_view_firewall(ClusterView *view, Arena *arena, FirewallInput *ret_in
     return 0;
 }
 
-/* Certificates -------------------------------------------------------------------------------------------------------------- */
+/* Certificates
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
-static int evaluate_names(ClusterView *view, Arena *arena, const char *details, StringList *dns_names, IpAddress *addresses,
-                          size_t *address_count, Error *error)
+static int evaluate_names(ClusterView *view, Arena *arena, const char *details, StringList *dns_names,
+                          IpAddress *addresses, size_t *address_count, Error *error)
 {
     _cleanup_json_ json_t *document = NULL, *names = NULL;
     int r = parse(details, &document, error);
@@ -293,8 +308,9 @@ static int evaluate_names(ClusterView *view, Arena *arena, const char *details, 
     string_list_append(dns_names, view->self->macro.hostname);
     size_t index;
     json_t *name;
-    json_array_foreach(names, index, name)
-        if (index < NAMES_MAX && json_is_string(name) && !string_list_contains(dns_names, json_string_value(name)))
+    json_array_foreach (names, index, name)
+        if (index < NAMES_MAX && json_is_string(name) &&
+            !string_list_contains(dns_names, json_string_value(name)))
             string_list_append(dns_names, json_string_value(name));
     for (AddressType type = 0; type < _ADDRESS_TYPE_MAX; type++) {
         const char *address = view->self->macro.addresses[type];
@@ -304,9 +320,10 @@ static int evaluate_names(ClusterView *view, Arena *arena, const char *details, 
     return 0;
 }
 
-int certificate_names(StoreTransaction *transaction, Arena *arena, const char *tenant, const char *cluster_id, const char *node_id,
-                      const char *service, const char *details, const char **ret_common_name, StringList *ret_dns_names,
-                      IpAddress **ret_addresses, size_t *ret_address_count, Error *error)
+int certificate_names(StoreTransaction *transaction, Arena *arena, const char *tenant, const char *cluster_id,
+                      const char *node_id, const char *service, const char *details,
+                      const char **ret_common_name, StringList *ret_dns_names, IpAddress **ret_addresses,
+                      size_t *ret_address_count, Error *error)
 {
     (void)service;
     ViewJob job = {tenant, cluster_id, node_id, NULL};

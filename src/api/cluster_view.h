@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A cluster as a task of it needs to see it: the snapshot that it was made from, its nodes as they are now, its sealed secrets. Read
- * in one job; owns everything. One thread. */
+/* A cluster as a task of it needs to see it: the snapshot that it was made from, its nodes as they are now,
+ * its sealed secrets. Read in one job; owns everything. One thread. */
 
 #include "api/api_internal.h"
 #include "crypto/x509.h"
@@ -37,13 +37,14 @@ typedef struct ClusterView {
     size_t entry_count;
 } ClusterView;
 
-int cluster_view_read(Api *api, const char *tenant, const char *cluster_id, const char *node_id, ClusterView **ret_view,
-                      Error *error);
+int cluster_view_read(Api *api, const char *tenant, const char *cluster_id, const char *node_id,
+                      ClusterView **ret_view, Error *error);
 ClusterView *cluster_view_free(ClusterView *view);
 DEFINE_CLEANUP(ClusterView, cluster_view_free);
 /* What the firewall of `self` is made of; in the arena. */
 int cluster_view_firewall(ClusterView *view, Arena *arena, FirewallInput *ret_input, Error *error);
 /* The names of a certificate, evaluated for a node; in a job. details: of the task. */
-int certificate_names(StoreTransaction *transaction, Arena *arena, const char *tenant, const char *cluster_id, const char *node_id,
-                      const char *service, const char *details, const char **ret_common_name, StringList *ret_dns_names,
-                      IpAddress **ret_addresses, size_t *ret_address_count, Error *error);
+int certificate_names(StoreTransaction *transaction, Arena *arena, const char *tenant, const char *cluster_id,
+                      const char *node_id, const char *service, const char *details,
+                      const char **ret_common_name, StringList *ret_dns_names, IpAddress **ret_addresses,
+                      size_t *ret_address_count, Error *error);

@@ -58,10 +58,11 @@ static int list_clusters(ApiCall *call, Error *error)
                                                             .offset = page.offset},
                                    &rows, &count, error);
     if (r >= 0)
-        r = statement_cluster_count(
-            call->transaction,
-            &(ClusterCountParameters){.tenant = call->tenant, .status = status, .with_terminated = with_terminated}, &total,
-            error);
+        r = statement_cluster_count(call->transaction,
+                                    &(ClusterCountParameters){.tenant = call->tenant,
+                                                              .status = status,
+                                                              .with_terminated = with_terminated},
+                                    &total, error);
     if (r < 0)
         return r;
     Writer writer = list_begin(call);
@@ -74,14 +75,16 @@ static int list_clusters(ApiCall *call, Error *error)
 /* By id, or by name among those that are not terminated. */
 static int find_cluster(ApiCall *call, const char *id_or_name, ClusterGetRow *row, Error *error)
 {
-    int r = statement_cluster_get(call->transaction, &(ClusterGetParameters){.tenant = call->tenant, .id = id_or_name}, row,
-                                  error);
+    int r = statement_cluster_get(
+        call->transaction, &(ClusterGetParameters){.tenant = call->tenant, .id = id_or_name}, row, error);
     if (r == 0) {
         ClusterFindByNameRow named;
         r = statement_cluster_find_by_name(
-            call->transaction, &(ClusterFindByNameParameters){.tenant = call->tenant, .name = id_or_name}, &named, error);
+            call->transaction, &(ClusterFindByNameParameters){.tenant = call->tenant, .name = id_or_name},
+            &named, error);
         if (r == 1)
-            r = statement_cluster_get(call->transaction, &(ClusterGetParameters){.tenant = call->tenant, .id = named.id}, row,
+            r = statement_cluster_get(call->transaction,
+                                      &(ClusterGetParameters){.tenant = call->tenant, .id = named.id}, row,
                                       error);
     }
     if (r < 0)
@@ -116,7 +119,8 @@ static int write_cluster_nodes(ApiCall *call, Writer *writer, const char *cluste
     NodesOfClusterRow *rows;
     size_t count;
     int r = statement_nodes_of_cluster(
-        call->transaction, &(NodesOfClusterParameters){.tenant = call->tenant, .cluster_id = cluster_id}, &rows, &count, error);
+        call->transaction, &(NodesOfClusterParameters){.tenant = call->tenant, .cluster_id = cluster_id},
+        &rows, &count, error);
     if (r < 0)
         return r;
     writer_begin_array(writer, "node_list");
@@ -133,8 +137,8 @@ static int get_cluster(ApiCall *call, Error *error)
     int r = find_cluster(call, call->parameters[0], &row, error);
     if (r >= 0 && *row.execution_id)
         r = statement_execution_get(call->transaction,
-                                    &(ExecutionGetParameters){.tenant = call->tenant, .id = row.execution_id}, &execution,
-                                    error);
+                                    &(ExecutionGetParameters){.tenant = call->tenant, .id = row.execution_id},
+                                    &execution, error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
@@ -176,28 +180,30 @@ static int get_cluster_plan(ApiCall *call, Error *error)
     return r < 0 ? r : buffer_append_string(&call->answer, row.plan);
 }
 
-/* Deleting: what runs is cancelled, every node that may exist is deleted -------------------------------------------------------- */
+/* Deleting: what runs is cancelled, every node that may exist is deleted
+ * -------------------------------------------------------- */
 
 static int cancel_open_executions(ApiCall *call, const char *cluster_id, Error *error)
 {
     ExecutionsOpenListRow *rows;
     size_t count;
     int r = statement_executions_open_list(
-        call->transaction, &(ExecutionsOpenListParameters){.tenant = call->tenant, .cluster_id = cluster_id}, &rows, &count,
-        error);
+        call->transaction, &(ExecutionsOpenListParameters){.tenant = call->tenant, .cluster_id = cluster_id},
+        &rows, &count, error);
     for (size_t i = 0; i < count && r >= 0; i++)
-        r = engine_cancel(call->api->engine, call->transaction, call->tenant, rows[i].id, false, call->principal.username,
-                          &call->effects, error);
+        r = engine_cancel(call->api->engine, call->transaction, call->tenant, rows[i].id, false,
+                          call->principal.username, &call->effects, error);
     return MIN(r, 0);
 }
 
-static int submit_delete(ApiCall *call, const ClusterGetRow *cluster, const char **ret_execution_id, Error *error)
+static int submit_delete(ApiCall *call, const ClusterGetRow *cluster, const char **ret_execution_id,
+                         Error *error)
 {
     NodesOfClusterRow *rows;
     size_t count, task_count = 0;
-    int r = statement_nodes_of_cluster(call->transaction,
-                                       &(NodesOfClusterParameters){.tenant = call->tenant, .cluster_id = cluster->id}, &rows,
-                                       &count, error);
+    int r = statement_nodes_of_cluster(
+        call->transaction, &(NodesOfClusterParameters){.tenant = call->tenant, .cluster_id = cluster->id},
+        &rows, &count, error);
     if (r < 0)
         return r;
     EngineTask *tasks = arena_allocate_array(store_arena(call->transaction), count + 1, sizeof(*tasks));
@@ -240,9 +246,11 @@ static int delete_cluster(ApiCall *call, Error *error)
     call->audit_object = arena_format(call->arena, "cluster:%s", row.id);
     if (string_equal(row.status, "terminated"))
         return answer_deletion(call, row.id, row.execution_id, 200);
-    r = statement_execution_open_of_cluster(
-        call->transaction,
-        &(ExecutionOpenOfClusterParameters){.tenant = call->tenant, .cluster_id = row.id, .workflow = "delete"}, &open, error);
+    r = statement_execution_open_of_cluster(call->transaction,
+                                            &(ExecutionOpenOfClusterParameters){.tenant = call->tenant,
+                                                                                .cluster_id = row.id,
+                                                                                .workflow = "delete"},
+                                            &open, error);
     if (r < 0)
         return r;
     if (open.total > 0)
@@ -254,7 +262,9 @@ static int delete_cluster(ApiCall *call, Error *error)
     return r < 0 ? r : answer_deletion(call, row.id, execution_id, 202);
 }
 
-/* Nodes ------------------------------------------------------------------------------------------------------------------------- */
+/* Nodes
+ * -------------------------------------------------------------------------------------------------------------------------
+ */
 
 static int list_nodes(ApiCall *call, Error *error)
 {
@@ -265,14 +275,14 @@ static int list_nodes(ApiCall *call, Error *error)
     const char *cluster = query_or_empty(call, "cluster_id");
     int r = page_read(call, &page, error);
     if (r >= 0)
-        r = statement_node_list(call->transaction,
-                                &(NodeListParameters){.tenant = call->tenant,
-                                                      .cluster_id = cluster,
-                                                      .maximum = page.size,
-                                                      .offset = page.offset},
-                                &rows, &count, error);
+        r = statement_node_list(
+            call->transaction,
+            &(NodeListParameters){
+                .tenant = call->tenant, .cluster_id = cluster, .maximum = page.size, .offset = page.offset},
+            &rows, &count, error);
     if (r >= 0)
-        r = statement_node_count(call->transaction, &(NodeCountParameters){.tenant = call->tenant, .cluster_id = cluster},
+        r = statement_node_count(call->transaction,
+                                 &(NodeCountParameters){.tenant = call->tenant, .cluster_id = cluster},
                                  &total, error);
     if (r < 0)
         return r;
@@ -289,7 +299,8 @@ static int list_nodes(ApiCall *call, Error *error)
 
 static int find_node(ApiCall *call, NodeGetRow *row, Error *error)
 {
-    int r = statement_node_get(call->transaction, &(NodeGetParameters){.tenant = call->tenant, .id = call->parameters[0]}, row,
+    int r = statement_node_get(call->transaction,
+                               &(NodeGetParameters){.tenant = call->tenant, .id = call->parameters[0]}, row,
                                error);
     if (r < 0)
         return r;
@@ -333,13 +344,14 @@ static int append_node_tasks(ApiCall *call, const char *node_id, Error *error)
     size_t count;
     int r = statement_tasks_of_node(
         call->transaction,
-        &(TasksOfNodeParameters){.tenant = call->tenant, .node_id = node_id, .maximum = LOG_TASKS_MAX}, &rows, &count, error);
+        &(TasksOfNodeParameters){.tenant = call->tenant, .node_id = node_id, .maximum = LOG_TASKS_MAX}, &rows,
+        &count, error);
     for (size_t i = 0; i < count && r >= 0; i++) {
         char time[TIMESTAMP_SIZE] = "-";
         if (rows[i].started_at > 0)
             timestamp_format((Usec)rows[i].started_at, time);
-        r = buffer_append_format(&call->answer, "=== %s %s%s%s: %s\n", time, rows[i].action, *rows[i].service ? " " : "",
-                                 rows[i].service, rows[i].state);
+        r = buffer_append_format(&call->answer, "=== %s %s%s%s: %s\n", time, rows[i].action,
+                                 *rows[i].service ? " " : "", rows[i].service, rows[i].state);
         if (r >= 0 && *rows[i].error_message)
             r = buffer_append_format(&call->answer, "%s\n", rows[i].error_message);
         if (r >= 0)
@@ -354,18 +366,19 @@ static int get_node_log(ApiCall *call, Error *error)
     int r = find_node(call, &node, error);
     if (r < 0)
         return r;
-    call->content_type = "text/plain; charset=utf-8";
     const char *task = query_or_empty(call, "task_id");
     if (!*task)
         return append_node_tasks(call, node.id, error);
     char execution_id[ID_SIZE];
     int64_t number;
     if (!engine_task_parse(task, execution_id, &number))
-        return error_set_field(error, ERROR_BAD_REQUEST, "task_id", "'%s' is not the id of an operation.", task);
+        return error_set_field(error, ERROR_BAD_REQUEST, "task_id", "'%s' is not the id of an operation.",
+                               task);
     TaskDetailsRow details;
     r = statement_task_details(
         call->transaction,
-        &(TaskDetailsParameters){.tenant = call->tenant, .execution_id = execution_id, .number = number}, &details, error);
+        &(TaskDetailsParameters){.tenant = call->tenant, .execution_id = execution_id, .number = number},
+        &details, error);
     if (r < 0)
         return r;
     if (r == 0 || !string_equal(details.node_id, node.id))
@@ -378,7 +391,8 @@ typedef struct SshBody {
 } SshBody;
 
 static const JsonField ssh_fields[] = {
-    {"public_key", JSON_FIELD_STRING, offsetof(SshBody, public_key), JSON_FIELD_REQUIRED, 1, 4096, "OpenSSH public key line"},
+    {"public_key", JSON_FIELD_STRING, offsetof(SshBody, public_key), JSON_FIELD_REQUIRED, 1, 4096,
+     "OpenSSH public key line"},
     {0},
 };
 
@@ -395,7 +409,8 @@ static int read_ssh_target(ApiCall *call, void *context, Error *error)
     if (r < 0)
         return r;
     if (string_equal(row.status, "planned") || string_equal(row.status, "deleted"))
-        return error_set(error, ERROR_CONFLICT, "The node is %s; there is nothing to sign in to.", row.status);
+        return error_set(error, ERROR_CONFLICT, "The node is %s; there is nothing to sign in to.",
+                         row.status);
     call->audit_object = arena_format(call->arena, "node:%s", row.id);
     *target = (SshTarget){.cluster_id = arena_string(call->arena, row.cluster_id),
                           .addresses = arena_string(call->arena, row.addresses),
@@ -415,13 +430,14 @@ static int post_ssh_certificate(ApiCall *call, Error *error)
     if (r < 0)
         return r;
     _cleanup_free_ char *line = NULL;
-    r = issue_ssh_certificate(call->api,
-                              &(SshIssueRequest){.public_key = body.public_key,
-                                                 .key_id = call->principal.username,
-                                                 .principal = arena_format(call->arena, "person:%s", target.cluster_id),
-                                                 .life_seconds = SSH_LIFE_SECONDS,
-                                                 .is_pty_allowed = true},
-                              &line, error);
+    r = issue_ssh_certificate(
+        call->api,
+        &(SshIssueRequest){.public_key = body.public_key,
+                           .key_id = call->principal.username,
+                           .principal = arena_format(call->arena, "person:%s", target.cluster_id),
+                           .life_seconds = SSH_LIFE_SECONDS,
+                           .is_pty_allowed = true},
+        &line, error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
@@ -439,21 +455,26 @@ static int post_ssh_certificate(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_clusters[] = {
-    ROUTE(POST, "/cluster-plans", CLUSTER_PLAN, NEEDS_TENANT, POOL, JSON_BODY, cluster_plan_handler, NULL, 200,
-          "What a request would make, without doing anything"),
-    ROUTE(GET, "/clusters", CLUSTER_LIST, NEEDS_TENANT, READ, NO_BODY, list_clusters, NULL, 200, "Clusters, newest first"),
-    ROUTE(POST, "/clusters", CLUSTER_CREATE, NEEDS_TENANT, POOL, JSON_BODY, cluster_create_handler, "cluster_create", 202,
-          "Requests a cluster"),
-    ROUTE(GET, "/clusters/{id}", CLUSTER_GET, NEEDS_TENANT, READ, NO_BODY, get_cluster, NULL, 200, "A cluster, by id or name"),
-    ROUTE(DELETE, "/clusters/{id}", CLUSTER_DELETE, NEEDS_TENANT, WRITE, NO_BODY, delete_cluster, "cluster_delete", 202,
-          "Deletes a cluster; what runs is cancelled first"),
+    ROUTE(POST, "/cluster-plans", CLUSTER_PLAN, NEEDS_TENANT, POOL, JSON_BODY, cluster_plan_handler, NULL,
+          200, "What a request would make, without doing anything"),
+    ROUTE(GET, "/clusters", CLUSTER_LIST, NEEDS_TENANT, READ, NO_BODY, list_clusters, NULL, 200,
+          "Clusters, newest first", .query = query_clusters),
+    ROUTE(POST, "/clusters", CLUSTER_CREATE, NEEDS_TENANT, POOL, JSON_BODY, cluster_create_handler,
+          "cluster_create", 202, "Requests a cluster"),
+    ROUTE(GET, "/clusters/{id}", CLUSTER_GET, NEEDS_TENANT, READ, NO_BODY, get_cluster, NULL, 200,
+          "A cluster, by id or name"),
+    ROUTE(DELETE, "/clusters/{id}", CLUSTER_DELETE, NEEDS_TENANT, WRITE, NO_BODY, delete_cluster,
+          "cluster_delete", 202, "Deletes a cluster; what runs is cancelled first"),
     ROUTE(GET, "/clusters/{id}/plan", CLUSTER_GET, NEEDS_TENANT, READ, NO_BODY, get_cluster_plan, NULL, 200,
           "The plan that a cluster was made from"),
-    ROUTE(GET, "/nodes", NODE_LIST, NEEDS_TENANT, READ, NO_BODY, list_nodes, NULL, 200, "Nodes"),
+    ROUTE(GET, "/nodes", NODE_LIST, NEEDS_TENANT, READ, NO_BODY, list_nodes, NULL, 200, "Nodes",
+          .query = query_of_cluster),
     ROUTE(GET, "/nodes/{id}", NODE_GET, NEEDS_TENANT, READ, NO_BODY, get_node, NULL, 200, "A node"),
     ROUTE(GET, "/nodes/{id}/log", NODE_LOG, NEEDS_TENANT, READ, NO_BODY, get_node_log, NULL, 200,
-          "Output of the steps on a node, secrets masked"),
+          "Output of the steps on a node, secrets masked", .query = query_log,
+          .content_type = "text/plain; charset=utf-8"),
     ROUTE(POST, "/nodes/{id}/ssh-certificate", NODE_SSH, NEEDS_TENANT, POOL, JSON_BODY, post_ssh_certificate,
-          "node_ssh_certificate", 200, "A user certificate of ten minutes for a node's operator account", .fields = ssh_fields),
+          "node_ssh_certificate", 200, "A user certificate of ten minutes for a node's operator account",
+          .fields = ssh_fields),
     {0},
 };

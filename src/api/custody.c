@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a provisioner gets through the manager from the keeper, or as a file: bundles, approved sets, certificates. */
+/* What a provisioner gets through the manager from the keeper, or as a file: bundles, approved sets,
+ * certificates. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -21,7 +22,9 @@ enum {
 /* A set is signed anew when less than this is left of its hour. */
 static const int64_t APPROVED_SET_MARGIN = 20 * 60 * (int64_t)USEC_PER_SEC;
 
-/* Bundles ----------------------------------------------------------------------------------------------------------------- */
+/* Bundles
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 static int check_bundle(StoreTransaction *transaction, void *context, Error *error)
 {
@@ -64,7 +67,8 @@ static int read_approved_set(StoreTransaction *transaction, void *context, Error
     ApprovedSetRead *read = context;
     ApiCall *call = read->call;
     ApprovedSetGetRow row;
-    int r = statement_approved_set_get(transaction, &(ApprovedSetGetParameters){.tenant = call->parameters[0]}, &row, error);
+    int r = statement_approved_set_get(
+        transaction, &(ApprovedSetGetParameters){.tenant = call->parameters[0]}, &row, error);
     if (r < 0)
         return r;
     read->is_fresh = r == 1 && row.expires_at > (int64_t)store_now(transaction) + APPROVED_SET_MARGIN;
@@ -97,7 +101,9 @@ int internal_get_approved_set(ApiCall *call, Error *error)
     return r;
 }
 
-/* SSH --------------------------------------------------------------------------------------------------------------------- */
+/* SSH
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct SshBody {
     int64_t epoch;
@@ -105,9 +111,12 @@ typedef struct SshBody {
 } SshBody;
 
 static const JsonField ssh_fields[] = {
-    {"epoch", JSON_FIELD_INTEGER, offsetof(SshBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX, "of the session"},
-    {"cluster", JSON_FIELD_STRING, offsetof(SshBody, cluster), JSON_FIELD_REQUIRED, 1, ID_LENGTH, "id of the cluster"},
-    {"public_key", JSON_FIELD_STRING, offsetof(SshBody, public_key), JSON_FIELD_REQUIRED, 1, 4096, "OpenSSH line"},
+    {"epoch", JSON_FIELD_INTEGER, offsetof(SshBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX,
+     "of the session"},
+    {"cluster", JSON_FIELD_STRING, offsetof(SshBody, cluster), JSON_FIELD_REQUIRED, 1, ID_LENGTH,
+     "id of the cluster"},
+    {"public_key", JSON_FIELD_STRING, offsetof(SshBody, public_key), JSON_FIELD_REQUIRED, 1, 4096,
+     "OpenSSH line"},
     {0},
 };
 
@@ -130,13 +139,14 @@ static int check_cluster(StoreTransaction *transaction, void *context, Error *er
         return r;
     if (row.total == 0)
         return error_set(error, ERROR_FORBIDDEN, "The provisioner has no task of this cluster.");
-    return audit_trail_append(transaction,
-                              &(AuditRecord){.actor = check->call->principal.username,
-                                             .source = check->call->request->remote_address,
-                                             .request_id = check->call->request->request_id,
-                                             .action = "ssh_certificate_issue",
-                                             .object = arena_format(store_arena(transaction), "cluster:%s", check->body->cluster)},
-                              error);
+    return audit_trail_append(
+        transaction,
+        &(AuditRecord){.actor = check->call->principal.username,
+                       .source = check->call->request->remote_address,
+                       .request_id = check->call->request->request_id,
+                       .action = "ssh_certificate_issue",
+                       .object = arena_format(store_arena(transaction), "cluster:%s", check->body->cluster)},
+        error);
 }
 
 int internal_ssh_certificate(ApiCall *call, Error *error)
@@ -150,13 +160,14 @@ int internal_ssh_certificate(ApiCall *call, Error *error)
     if (r < 0)
         return r;
     _cleanup_free_ char *line = NULL;
-    r = issue_ssh_certificate(call->api,
-                              &(SshIssueRequest){.public_key = body.public_key,
-                                                 .key_id = call->principal.username,
-                                                 .principal = arena_format(call->arena, "provisioner:%s", body.cluster),
-                                                 .life_seconds = SSH_LIFE_SECONDS,
-                                                 .force_command = "bastide-runner serve"},
-                              &line, error);
+    r = issue_ssh_certificate(
+        call->api,
+        &(SshIssueRequest){.public_key = body.public_key,
+                           .key_id = call->principal.username,
+                           .principal = arena_format(call->arena, "provisioner:%s", body.cluster),
+                           .life_seconds = SSH_LIFE_SECONDS,
+                           .force_command = "bastide-runner serve"},
+        &line, error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
@@ -168,7 +179,8 @@ int internal_ssh_certificate(ApiCall *call, Error *error)
     return 0;
 }
 
-/* Certificates of applications ---------------------------------------------------------------------------------------------- */
+/* Certificates of applications
+ * ---------------------------------------------------------------------------------------------- */
 
 typedef struct CsrBody {
     int64_t epoch, attempt;
@@ -176,8 +188,10 @@ typedef struct CsrBody {
 } CsrBody;
 
 static const JsonField csr_fields[] = {
-    {"epoch", JSON_FIELD_INTEGER, offsetof(CsrBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX, "of the session"},
-    {"attempt", JSON_FIELD_INTEGER, offsetof(CsrBody, attempt), JSON_FIELD_REQUIRED, 1, INT32_MAX, "of the task"},
+    {"epoch", JSON_FIELD_INTEGER, offsetof(CsrBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX,
+     "of the session"},
+    {"attempt", JSON_FIELD_INTEGER, offsetof(CsrBody, attempt), JSON_FIELD_REQUIRED, 1, INT32_MAX,
+     "of the task"},
     {"csr", JSON_FIELD_STRING, offsetof(CsrBody, csr), JSON_FIELD_REQUIRED, 1, 16384, "PEM"},
     {0},
 };
@@ -206,21 +220,24 @@ static int read_certificate_task(StoreTransaction *transaction, void *context, E
     if (!engine_task_parse(call->parameters[0], execution_id, &number))
         return error_set(error, ERROR_BAD_REQUEST, "This is not the id of a task.");
     TaskIsLeasedByRow row;
-    int r = statement_task_is_leased_by(transaction,
-                                        &(TaskIsLeasedByParameters){.execution_id = execution_id,
-                                                                    .number = number,
-                                                                    .attempt = task->body->attempt,
-                                                                    .provisioner_id = internal_provisioner(call),
-                                                                    .epoch = task->body->epoch},
-                                        &row, error);
+    int r =
+        statement_task_is_leased_by(transaction,
+                                    &(TaskIsLeasedByParameters){.execution_id = execution_id,
+                                                                .number = number,
+                                                                .attempt = task->body->attempt,
+                                                                .provisioner_id = internal_provisioner(call),
+                                                                .epoch = task->body->epoch},
+                                    &row, error);
     if (r < 0)
         return r;
     if (r == 0 || !string_equal(row.action, "certificate"))
-        return error_set(error, ERROR_STALE, "The task is not leased to this provisioner, or is not a certificate task.");
+        return error_set(error, ERROR_STALE,
+                         "The task is not leased to this provisioner, or is not a certificate task.");
     task->tenant = arena_string(call->arena, row.tenant);
     task->node_id = arena_string(call->arena, row.node_id);
-    return certificate_names(transaction, call->arena, row.tenant, row.cluster_id, row.node_id, row.service, row.details,
-                             &task->common_name, &task->dns_names, &task->addresses, &task->address_count, error);
+    return certificate_names(transaction, call->arena, row.tenant, row.cluster_id, row.node_id, row.service,
+                             row.details, &task->common_name, &task->dns_names, &task->addresses,
+                             &task->address_count, error);
 }
 
 static int write_chain(ApiCall *call, const char *chain, const char *serial)

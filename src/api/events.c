@@ -16,7 +16,8 @@ static int list_events(ApiCall *call, Error *error)
         return r;
     EventListRow *rows = NULL;
     size_t count = 0;
-    const char *cluster = query_or_empty(call, "cluster_id"), *execution = query_or_empty(call, "execution_id");
+    const char *cluster = query_or_empty(call, "cluster_id"),
+               *execution = query_or_empty(call, "execution_id");
     if (after >= 0) {
         r = statement_event_list(call->transaction,
                                  &(EventListParameters){.tenant = call->tenant,
@@ -36,9 +37,9 @@ static int list_events(ApiCall *call, Error *error)
                                         &newest, &count, error);
         rows = arena_allocate_array(call->arena, (r >= 0 ? count : 0) + 1, sizeof(*rows));
         for (size_t i = 0; r >= 0 && i < count; i++)
-            rows[i] = (EventListRow){newest[i].sequence,   newest[i].time,         newest[i].type,
-                                     newest[i].severity,   newest[i].cluster_id,   newest[i].execution_id,
-                                     newest[i].node_id,    newest[i].task,         newest[i].message,
+            rows[i] = (EventListRow){newest[i].sequence, newest[i].time,       newest[i].type,
+                                     newest[i].severity, newest[i].cluster_id, newest[i].execution_id,
+                                     newest[i].node_id,  newest[i].task,       newest[i].message,
                                      newest[i].data};
     }
     if (r < 0)
@@ -58,9 +59,9 @@ static int no_handler(ApiCall *call, Error *error)
 
 const ApiRoute routes_events[] = {
     ROUTE(GET, "/events", EVENT_LIST, NEEDS_TENANT, READ, NO_BODY, list_events, NULL, 200,
-          "Events, newest first; with after=SEQUENCE in order"),
+          "Events, newest first; with after=SEQUENCE in order", .query = query_events),
     ROUTE(GET, "/events/stream", EVENT_LIST, NEEDS_TENANT, STREAM, NO_BODY, no_handler, NULL, 200,
-          "Events as they happen (server-sent events), resumable by Last-Event-ID"),
+          "Events as they happen (server-sent events), resumable by Last-Event-ID", .query = query_stream),
     {0},
 };
 
@@ -120,7 +121,8 @@ static int verify_audit(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_audit[] = {
-    ROUTE(GET, "/audit", AUDIT_LIST, NO_TENANT, READ, NO_BODY, list_audit, NULL, 200, "The audit trail, newest first"),
+    ROUTE(GET, "/audit", AUDIT_LIST, NO_TENANT, READ, NO_BODY, list_audit, NULL, 200,
+          "The audit trail, newest first", .query = query_audit),
     ROUTE(GET, "/audit/verification", AUDIT_LIST, NO_TENANT, READ, NO_BODY, verify_audit, NULL, 200,
           "Walks the hash chain and names the first record that does not fit"),
     {0},

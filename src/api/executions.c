@@ -41,8 +41,9 @@ static int list_executions(ApiCall *call, Error *error)
                 .tenant = call->tenant, .cluster_id = cluster, .maximum = page.size, .offset = page.offset},
             &rows, &count, error);
     if (r >= 0)
-        r = statement_execution_count(call->transaction,
-                                      &(ExecutionCountParameters){.tenant = call->tenant, .cluster_id = cluster}, &total, error);
+        r = statement_execution_count(
+            call->transaction, &(ExecutionCountParameters){.tenant = call->tenant, .cluster_id = cluster},
+            &total, error);
     if (r < 0)
         return r;
     Writer writer = list_begin(call);
@@ -54,7 +55,8 @@ static int list_executions(ApiCall *call, Error *error)
 
 static int find_execution(ApiCall *call, const char *id, ExecutionGetRow *row, Error *error)
 {
-    int r = statement_execution_get(call->transaction, &(ExecutionGetParameters){.tenant = call->tenant, .id = id}, row, error);
+    int r = statement_execution_get(call->transaction,
+                                    &(ExecutionGetParameters){.tenant = call->tenant, .id = id}, row, error);
     return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no execution '%s'.", id);
 }
 
@@ -94,7 +96,8 @@ typedef struct ActionBody {
 } ActionBody;
 
 static const JsonField action_fields[] = {
-    {"action", JSON_FIELD_STRING, offsetof(ActionBody, action), JSON_FIELD_REQUIRED, 1, 32, "cancel or force-cancel"},
+    {"action", JSON_FIELD_STRING, offsetof(ActionBody, action), JSON_FIELD_REQUIRED, 1, 32,
+     "cancel or force-cancel"},
     {0},
 };
 
@@ -150,7 +153,8 @@ static int list_operations(ApiCall *call, Error *error)
     size_t count;
     const char *id = query_or_empty(call, "execution_id"), *state = query_or_empty(call, "state");
     if (!*id)
-        return error_set_field(error, ERROR_BAD_REQUEST, "execution_id", "Say of which execution: execution_id=ID.");
+        return error_set_field(error, ERROR_BAD_REQUEST, "execution_id",
+                               "Say of which execution: execution_id=ID.");
     int r = page_read(call, &page, error);
     if (r >= 0)
         r = find_execution(call, id, &execution, error);
@@ -164,7 +168,9 @@ static int list_operations(ApiCall *call, Error *error)
                                 &rows, &count, error);
     if (r >= 0)
         r = statement_task_count(
-            call->transaction, &(TaskCountParameters){.tenant = call->tenant, .execution_id = id, .state = state}, &total, error);
+            call->transaction,
+            &(TaskCountParameters){.tenant = call->tenant, .execution_id = id, .state = state}, &total,
+            error);
     if (r < 0)
         return r;
     Writer writer = list_begin(call);
@@ -179,7 +185,8 @@ typedef struct DecisionBody {
 } DecisionBody;
 
 static const JsonField decision_fields[] = {
-    {"decision", JSON_FIELD_STRING, offsetof(DecisionBody, decision), JSON_FIELD_REQUIRED, 1, 16, "retry, done or fail"},
+    {"decision", JSON_FIELD_STRING, offsetof(DecisionBody, decision), JSON_FIELD_REQUIRED, 1, 16,
+     "retry, done or fail"},
     {0},
 };
 
@@ -206,12 +213,16 @@ static int post_operation(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_executions[] = {
-    ROUTE(GET, "/executions", EXECUTION_LIST, NEEDS_TENANT, READ, NO_BODY, list_executions, NULL, 200, "Executions, newest first"),
-    ROUTE(GET, "/executions/{id}", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution, NULL, 200, "An execution"),
-    ROUTE(POST, "/executions/{id}", EXECUTION_CANCEL, NEEDS_TENANT, WRITE, JSON_BODY, post_execution, "execution_cancel", 200,
-          "Cancels an execution", .fields = action_fields),
-    ROUTE(GET, "/operations", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, list_operations, NULL, 200, "Operations of an execution"),
-    ROUTE(POST, "/operations/{id}", EXECUTION_DECIDE, NEEDS_TENANT, WRITE, JSON_BODY, post_operation, "operation_decide", 200,
-          "Decides about an operation whose outcome nobody can know", .fields = decision_fields),
+    ROUTE(GET, "/executions", EXECUTION_LIST, NEEDS_TENANT, READ, NO_BODY, list_executions, NULL, 200,
+          "Executions, newest first", .query = query_of_cluster),
+    ROUTE(GET, "/executions/{id}", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution, NULL, 200,
+          "An execution"),
+    ROUTE(POST, "/executions/{id}", EXECUTION_CANCEL, NEEDS_TENANT, WRITE, JSON_BODY, post_execution,
+          "execution_cancel", 200, "Cancels an execution", .fields = action_fields),
+    ROUTE(GET, "/operations", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, list_operations, NULL, 200,
+          "Operations of an execution", .query = query_operations),
+    ROUTE(POST, "/operations/{id}", EXECUTION_DECIDE, NEEDS_TENANT, WRITE, JSON_BODY, post_operation,
+          "operation_decide", 200, "Decides about an operation whose outcome nobody can know",
+          .fields = decision_fields),
     {0},
 };

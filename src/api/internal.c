@@ -20,17 +20,21 @@ int internal_admit(ApiCall *call, int64_t epoch, Error *error)
         return error_set(error, ERROR_UNAUTHENTICATED, "This needs the certificate of a provisioner.");
     const char *id = uri + strlen(PEER_PREFIX);
     CertificateGetRow certificate;
-    int r = statement_certificate_get(call->transaction, &(CertificateGetParameters){.serial = serial}, &certificate, error);
+    int r = statement_certificate_get(call->transaction, &(CertificateGetParameters){.serial = serial},
+                                      &certificate, error);
     if (r < 0)
         return r;
     bool is_valid = r == 1 && certificate.revoked_at == 0 && string_equal(certificate.holder, id) &&
                     certificate.expires_at > (int64_t)store_now(call->transaction);
     ProvisionerGetRow row;
-    r = is_valid ? statement_provisioner_get(call->transaction, &(ProvisionerGetParameters){.id = id}, &row, error) : 0;
+    r = is_valid
+            ? statement_provisioner_get(call->transaction, &(ProvisionerGetParameters){.id = id}, &row, error)
+            : 0;
     if (r < 0)
         return r;
     if (r == 0 || string_equal(row.status, "removed"))
-        return error_set(error, ERROR_UNAUTHENTICATED, "The certificate was revoked or the provisioner removed.");
+        return error_set(error, ERROR_UNAUTHENTICATED,
+                         "The certificate was revoked or the provisioner removed.");
     if (epoch >= 0 && row.epoch != epoch)
         return error_set(error, ERROR_STALE, "A newer session of this provisioner has begun.");
     call->principal.token_id = arena_string(call->arena, id);
@@ -38,7 +42,9 @@ int internal_admit(ApiCall *call, int64_t epoch, Error *error)
     return 0;
 }
 
-/* Session ----------------------------------------------------------------------------------------------------------------- */
+/* Session
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct SessionBody {
     const char *name, *version;
@@ -47,10 +53,13 @@ typedef struct SessionBody {
 } SessionBody;
 
 static const JsonField session_fields[] = {
-    {"name", JSON_FIELD_STRING, offsetof(SessionBody, name), JSON_FIELD_REQUIRED | JSON_FIELD_NAME, 1, 255, "its name"},
+    {"name", JSON_FIELD_STRING, offsetof(SessionBody, name), JSON_FIELD_REQUIRED | JSON_FIELD_NAME, 1, 255,
+     "its name"},
     {"version", JSON_FIELD_STRING, offsetof(SessionBody, version), JSON_FIELD_REQUIRED, 1, 64, "its version"},
-    {"capacity", JSON_FIELD_INTEGER, offsetof(SessionBody, capacity), JSON_FIELD_REQUIRED, 1, 10000, "tasks at a time"},
-    {"capabilities", JSON_FIELD_OBJECT, offsetof(SessionBody, capabilities), 0, 0, 32, "providers and automators"},
+    {"capacity", JSON_FIELD_INTEGER, offsetof(SessionBody, capacity), JSON_FIELD_REQUIRED, 1, 10000,
+     "tasks at a time"},
+    {"capabilities", JSON_FIELD_OBJECT, offsetof(SessionBody, capabilities), 0, 0, 32,
+     "providers and automators"},
     {0},
 };
 
@@ -60,17 +69,18 @@ static int handle_session(ApiCall *call, Error *error)
     int r = body_dispatch(call, session_fields, &body, error);
     if (r < 0)
         return r;
-    _cleanup_free_ char *capabilities = body.capabilities ? json_to_text(body.capabilities) : string_duplicate("{}");
+    _cleanup_free_ char *capabilities =
+        body.capabilities ? json_to_text(body.capabilities) : string_duplicate("{}");
     const char *id = internal_provisioner(call);
     ProvisionerBeginSessionRow row;
-    r = statement_provisioner_begin_session(call->transaction,
-                                            &(ProvisionerBeginSessionParameters){
-                                                .id = id,
-                                                .version = body.version,
-                                                .capacity = body.capacity,
-                                                .capabilities = capabilities,
-                                                .last_heartbeat_at = (int64_t)store_now(call->transaction)},
-                                            &row, error);
+    r = statement_provisioner_begin_session(
+        call->transaction,
+        &(ProvisionerBeginSessionParameters){.id = id,
+                                             .version = body.version,
+                                             .capacity = body.capacity,
+                                             .capabilities = capabilities,
+                                             .last_heartbeat_at = (int64_t)store_now(call->transaction)},
+        &row, error);
     if (r <= 0)
         return r < 0 ? r : error_set(error, ERROR_UNAUTHENTICATED, "The provisioner was removed.");
     /* What the process before this one held is offered again at once. */
@@ -80,7 +90,8 @@ static int handle_session(ApiCall *call, Error *error)
         call->transaction, &(TasksLeasedOfProvisionerParameters){.provisioner_id = id}, &rows, &count, error);
     for (size_t i = 0; i < count && r >= 0; i++) {
         EngineExpired expired = {.attempt = rows[i].attempt};
-        (void)string_print(expired.task, sizeof(expired.task), "%s-%" PRId64, rows[i].execution_id, rows[i].number);
+        (void)string_print(expired.task, sizeof(expired.task), "%s-%" PRId64, rows[i].execution_id,
+                           rows[i].number);
         r = engine_expire(call->api->engine, call->transaction, &expired, &call->effects, error);
     }
     if (r < 0)
@@ -94,7 +105,9 @@ static int handle_session(ApiCall *call, Error *error)
     return 0;
 }
 
-/* Heartbeat --------------------------------------------------------------------------------------------------------------- */
+/* Heartbeat
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct HeartbeatBody {
     int64_t epoch, free_slots;
@@ -102,9 +115,11 @@ typedef struct HeartbeatBody {
 } HeartbeatBody;
 
 static const JsonField heartbeat_fields[] = {
-    {"epoch", JSON_FIELD_INTEGER, offsetof(HeartbeatBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX, "of the session"},
+    {"epoch", JSON_FIELD_INTEGER, offsetof(HeartbeatBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX,
+     "of the session"},
     {"free", JSON_FIELD_INTEGER, offsetof(HeartbeatBody, free_slots), 0, 0, 10000, "tasks it could take"},
-    {"running", JSON_FIELD_ARRAY, offsetof(HeartbeatBody, running), JSON_FIELD_REQUIRED, 0, RUNNING_MAX, "tasks it has"},
+    {"running", JSON_FIELD_ARRAY, offsetof(HeartbeatBody, running), JSON_FIELD_REQUIRED, 0, RUNNING_MAX,
+     "tasks it has"},
     {0},
 };
 
@@ -115,7 +130,8 @@ typedef struct RunningItem {
 
 static const JsonField running_fields[] = {
     {"task", JSON_FIELD_STRING, offsetof(RunningItem, task), JSON_FIELD_REQUIRED, 1, 39, "id of the task"},
-    {"attempt", JSON_FIELD_INTEGER, offsetof(RunningItem, attempt), JSON_FIELD_REQUIRED, 1, INT32_MAX, "its attempt"},
+    {"attempt", JSON_FIELD_INTEGER, offsetof(RunningItem, attempt), JSON_FIELD_REQUIRED, 1, INT32_MAX,
+     "its attempt"},
     {0},
 };
 
@@ -124,12 +140,14 @@ static int write_cancellations(ApiCall *call, Writer *writer, Error *error)
     TasksToCancelRow *rows;
     size_t count;
     int r = statement_tasks_to_cancel(
-        call->transaction, &(TasksToCancelParameters){.provisioner_id = internal_provisioner(call)}, &rows, &count, error);
+        call->transaction, &(TasksToCancelParameters){.provisioner_id = internal_provisioner(call)}, &rows,
+        &count, error);
     if (r < 0)
         return r;
     writer_begin_array(writer, "cancel");
     for (size_t i = 0; i < count; i++)
-        writer_string(writer, NULL, arena_format(call->arena, "%s-%" PRId64, rows[i].execution_id, rows[i].number));
+        writer_string(writer, NULL,
+                      arena_format(call->arena, "%s-%" PRId64, rows[i].execution_id, rows[i].number));
     writer_end_array(writer);
     return 0;
 }
@@ -141,7 +159,8 @@ static int renew_running(ApiCall *call, json_t *running, Writer *writer, Error *
     bool *is_lost = arena_allocate_array(call->arena, count + 1, sizeof(*is_lost));
     for (size_t i = 0; i < count; i++) {
         RunningItem item = {0};
-        int r = json_dispatch(json_array_get(running, i), running_fields, &item, "running", JSON_UNKNOWN_ERROR, NULL, error);
+        int r = json_dispatch(json_array_get(running, i), running_fields, &item, "running",
+                              JSON_UNKNOWN_ERROR, NULL, error);
         if (r < 0)
             return r;
         held[i] = (EngineHeld){item.task, item.attempt};
@@ -168,7 +187,9 @@ static int handle_heartbeat(ApiCall *call, Error *error)
         return r;
     r = statement_provisioner_note_heartbeat(
         call->transaction,
-        &(ProvisionerNoteHeartbeatParameters){.id = id, .last_heartbeat_at = (int64_t)store_now(call->transaction)}, error);
+        &(ProvisionerNoteHeartbeatParameters){.id = id,
+                                              .last_heartbeat_at = (int64_t)store_now(call->transaction)},
+        error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
@@ -181,7 +202,9 @@ static int handle_heartbeat(ApiCall *call, Error *error)
     return r;
 }
 
-/* Reports ----------------------------------------------------------------------------------------------------------------- */
+/* Reports
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct ReportsBody {
     int64_t epoch;
@@ -189,8 +212,10 @@ typedef struct ReportsBody {
 } ReportsBody;
 
 static const JsonField reports_fields[] = {
-    {"epoch", JSON_FIELD_INTEGER, offsetof(ReportsBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX, "of the session"},
-    {"reports", JSON_FIELD_ARRAY, offsetof(ReportsBody, reports), JSON_FIELD_REQUIRED, 1, REPORTS_MAX, "what has ended"},
+    {"epoch", JSON_FIELD_INTEGER, offsetof(ReportsBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX,
+     "of the session"},
+    {"reports", JSON_FIELD_ARRAY, offsetof(ReportsBody, reports), JSON_FIELD_REQUIRED, 1, REPORTS_MAX,
+     "what has ended"},
     {0},
 };
 
@@ -203,12 +228,14 @@ typedef struct ReportItem {
 
 static const JsonField report_fields[] = {
     {"task", JSON_FIELD_STRING, offsetof(ReportItem, task), JSON_FIELD_REQUIRED, 1, 39, "id of the task"},
-    {"attempt", JSON_FIELD_INTEGER, offsetof(ReportItem, attempt), JSON_FIELD_REQUIRED, 1, INT32_MAX, "its attempt"},
+    {"attempt", JSON_FIELD_INTEGER, offsetof(ReportItem, attempt), JSON_FIELD_REQUIRED, 1, INT32_MAX,
+     "its attempt"},
     {"state", JSON_FIELD_STRING, offsetof(ReportItem, state), JSON_FIELD_REQUIRED, 1, 16,
      "succeeded, failed, cancelled, unknown or returned"},
     {"retry", JSON_FIELD_BOOLEAN, offsetof(ReportItem, retry), 0, 0, 0, "trying again is sensible"},
     {"error", JSON_FIELD_OBJECT, offsetof(ReportItem, error), JSON_FIELD_NULLABLE, 0, 8, "code and message"},
-    {"result", JSON_FIELD_OBJECT, offsetof(ReportItem, result), JSON_FIELD_NULLABLE, 0, 32, "facts and outputs"},
+    {"result", JSON_FIELD_OBJECT, offsetof(ReportItem, result), JSON_FIELD_NULLABLE, 0, 32,
+     "facts and outputs"},
     {0},
 };
 
@@ -225,13 +252,14 @@ static int report_one(StoreTransaction *transaction, void *context, Error *error
     Engine *engine = job->call->api->engine;
     const char *id = internal_provisioner(job->call);
     if (string_equal(job->item.state, "returned")) {
-        job->outcome = engine_give_back(engine, transaction, id, job->epoch, job->item.task, job->item.attempt,
-                                        &job->call->effects, error);
+        job->outcome = engine_give_back(engine, transaction, id, job->epoch, job->item.task,
+                                        job->item.attempt, &job->call->effects, error);
         return MIN(job->outcome, 0);
     }
     EngineReportState state = engine_report_state_from_string(job->item.state);
     if (state < 0)
-        return error_set_field(error, ERROR_BAD_FIELD, "reports.state", "'%s' is not a state of a report.", job->item.state);
+        return error_set_field(error, ERROR_BAD_FIELD, "reports.state", "'%s' is not a state of a report.",
+                               job->item.state);
     _cleanup_free_ char *result = job->item.result ? json_to_text(job->item.result) : NULL;
     EngineReport report = {
         .task = job->item.task,
@@ -257,8 +285,7 @@ static int handle_reports(ApiCall *call, Error *error)
     writer_begin_array(&writer, "results");
     size_t index;
     json_t *value;
-    json_array_foreach(body.reports, index, value)
-    {
+    json_array_foreach (body.reports, index, value) {
         ReportJob job = {.call = call, .epoch = body.epoch};
         r = json_dispatch(value, report_fields, &job.item, "reports", JSON_UNKNOWN_ERROR, NULL, error);
         if (r >= 0)
@@ -275,7 +302,9 @@ static int handle_reports(ApiCall *call, Error *error)
     return 0;
 }
 
-/* Output ------------------------------------------------------------------------------------------------------------------ */
+/* Output
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct OutputBody {
     int64_t epoch;
@@ -283,8 +312,10 @@ typedef struct OutputBody {
 } OutputBody;
 
 static const JsonField output_fields[] = {
-    {"epoch", JSON_FIELD_INTEGER, offsetof(OutputBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX, "of the session"},
-    {"chunks", JSON_FIELD_ARRAY, offsetof(OutputBody, chunks), JSON_FIELD_REQUIRED, 1, CHUNKS_MAX, "pieces of output"},
+    {"epoch", JSON_FIELD_INTEGER, offsetof(OutputBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX,
+     "of the session"},
+    {"chunks", JSON_FIELD_ARRAY, offsetof(OutputBody, chunks), JSON_FIELD_REQUIRED, 1, CHUNKS_MAX,
+     "pieces of output"},
     {0},
 };
 
@@ -295,9 +326,11 @@ typedef struct ChunkItem {
 
 static const JsonField chunk_fields[] = {
     {"task", JSON_FIELD_STRING, offsetof(ChunkItem, task), JSON_FIELD_REQUIRED, 1, 39, "id of the task"},
-    {"attempt", JSON_FIELD_INTEGER, offsetof(ChunkItem, attempt), JSON_FIELD_REQUIRED, 1, INT32_MAX, "its attempt"},
+    {"attempt", JSON_FIELD_INTEGER, offsetof(ChunkItem, attempt), JSON_FIELD_REQUIRED, 1, INT32_MAX,
+     "its attempt"},
     {"stream", JSON_FIELD_STRING, offsetof(ChunkItem, stream), JSON_FIELD_REQUIRED, 1, 8, "stdout or stderr"},
-    {"offset", JSON_FIELD_INTEGER, offsetof(ChunkItem, offset), JSON_FIELD_REQUIRED, 0, INT64_MAX, "from the start"},
+    {"offset", JSON_FIELD_INTEGER, offsetof(ChunkItem, offset), JSON_FIELD_REQUIRED, 0, INT64_MAX,
+     "from the start"},
     {"data", JSON_FIELD_STRING, offsetof(ChunkItem, data), JSON_FIELD_REQUIRED, 0, 2 * CHUNK_LIMIT, "base64"},
     {0},
 };
@@ -307,34 +340,37 @@ static int store_chunk(ApiCall *call, int64_t epoch, const ChunkItem *item, Erro
     char execution_id[ID_SIZE];
     int64_t number;
     if (!engine_task_parse(item->task, execution_id, &number))
-        return error_set_field(error, ERROR_BAD_FIELD, "chunks.task", "'%s' is not the id of a task.", item->task);
+        return error_set_field(error, ERROR_BAD_FIELD, "chunks.task", "'%s' is not the id of a task.",
+                               item->task);
     if (!string_equal(item->stream, "stdout") && !string_equal(item->stream, "stderr"))
         return error_set_field(error, ERROR_BAD_FIELD, "chunks.stream", "A stream is stdout or stderr.");
     TaskIsLeasedByRow lease;
-    int r = statement_task_is_leased_by(call->transaction,
-                                        &(TaskIsLeasedByParameters){.execution_id = execution_id,
-                                                                    .number = number,
-                                                                    .attempt = item->attempt,
-                                                                    .provisioner_id = internal_provisioner(call),
-                                                                    .epoch = epoch},
-                                        &lease, error);
+    int r =
+        statement_task_is_leased_by(call->transaction,
+                                    &(TaskIsLeasedByParameters){.execution_id = execution_id,
+                                                                .number = number,
+                                                                .attempt = item->attempt,
+                                                                .provisioner_id = internal_provisioner(call),
+                                                                .epoch = epoch},
+                                    &lease, error);
     if (r <= 0) /* of a lease that is gone: dropped */
         return r;
     _cleanup_free_ uint8_t *data = NULL;
     size_t size;
     if (base64_decode(item->data, strlen(item->data), CHUNK_LIMIT, &data, &size) < 0)
-        return error_set_field(error, ERROR_BAD_FIELD, "chunks.data", "The data of a chunk must be base64 of at most %d bytes.",
-                               CHUNK_LIMIT);
-    r = statement_task_output_insert(call->transaction,
-                                     &(TaskOutputInsertParameters){.tenant = lease.tenant,
-                                                                   .execution_id = execution_id,
-                                                                   .number = number,
-                                                                   .attempt = item->attempt,
-                                                                   .stream = item->stream,
-                                                                   .position = item->offset,
-                                                                   .created_at = (int64_t)store_now(call->transaction),
-                                                                   .data = {data, size}},
-                                     error);
+        return error_set_field(error, ERROR_BAD_FIELD, "chunks.data",
+                               "The data of a chunk must be base64 of at most %d bytes.", CHUNK_LIMIT);
+    r = statement_task_output_insert(
+        call->transaction,
+        &(TaskOutputInsertParameters){.tenant = lease.tenant,
+                                      .execution_id = execution_id,
+                                      .number = number,
+                                      .attempt = item->attempt,
+                                      .stream = item->stream,
+                                      .position = item->offset,
+                                      .created_at = (int64_t)store_now(call->transaction),
+                                      .data = {data, size}},
+        error);
     return MIN(r, 0);
 }
 
@@ -346,8 +382,7 @@ static int handle_output(ApiCall *call, Error *error)
     json_t *value;
     if (r < 0)
         return r;
-    json_array_foreach(body.chunks, index, value)
-    {
+    json_array_foreach (body.chunks, index, value) {
         ChunkItem item = {0};
         r = json_dispatch(value, chunk_fields, &item, "chunks", JSON_UNKNOWN_ERROR, NULL, error);
         if (r >= 0)
@@ -364,11 +399,16 @@ static const InternalRoute routes[] = {
     {HTTP_METHOD_POST, "/tasks/lease", ROUTE_READ, true, true, NULL, "takes tasks, waiting for some"},
     {HTTP_METHOD_POST, "/tasks/report", ROUTE_WRITE, false, true, handle_reports, "tells how tasks ended"},
     {HTTP_METHOD_POST, "/tasks/output", ROUTE_WRITE, false, true, handle_output, "sends output of steps"},
-    {HTTP_METHOD_GET, "/bundles/{digest}", ROUTE_POOL, false, false, internal_get_bundle, "an approved archive"},
-    {HTTP_METHOD_GET, "/approved-sets/{tenant}", ROUTE_POOL, false, false, internal_get_approved_set, "the signed set of a tenant"},
-    {HTTP_METHOD_POST, "/ssh-certificates", ROUTE_POOL, false, true, internal_ssh_certificate, "an SSH user certificate for a cluster"},
-    {HTTP_METHOD_POST, "/tasks/{id}/certificate", ROUTE_POOL, false, true, internal_task_certificate, "the certificate of a task"},
-    {HTTP_METHOD_POST, "/certificate", ROUTE_POOL, false, false, internal_renew_certificate, "renews the provisioner's own"},
+    {HTTP_METHOD_GET, "/bundles/{digest}", ROUTE_POOL, false, false, internal_get_bundle,
+     "an approved archive"},
+    {HTTP_METHOD_GET, "/approved-sets/{tenant}", ROUTE_POOL, false, false, internal_get_approved_set,
+     "the signed set of a tenant"},
+    {HTTP_METHOD_POST, "/ssh-certificates", ROUTE_POOL, false, true, internal_ssh_certificate,
+     "an SSH user certificate for a cluster"},
+    {HTTP_METHOD_POST, "/tasks/{id}/certificate", ROUTE_POOL, false, true, internal_task_certificate,
+     "the certificate of a task"},
+    {HTTP_METHOD_POST, "/certificate", ROUTE_POOL, false, false, internal_renew_certificate,
+     "renews the provisioner's own"},
 };
 
 typedef struct InternalCall {
@@ -382,7 +422,8 @@ static int read_epoch(InternalCall *internal, Error *error)
     ApiCall *call = internal->call;
     internal->epoch = -1;
     if (call->request->body_size > 0 && !call->body) {
-        int r = json_parse(call->request->body, call->request->body_size, call->request->body_size, &call->body, error);
+        int r = json_parse(call->request->body, call->request->body_size, call->request->body_size,
+                           &call->body, error);
         if (r < 0)
             return r;
     }

@@ -10,8 +10,9 @@
 
 enum { APPROVED_SET_LIFE_SECONDS = 3600 };
 
-int record_certificate(StoreTransaction *transaction, const char *serial, const char *tenant, const char *profile,
-                       const char *subject, const char *holder, const char *chain, Error *error)
+int record_certificate(StoreTransaction *transaction, const char *serial, const char *tenant,
+                       const char *profile, const char *subject, const char *holder, const char *chain,
+                       Error *error)
 {
     _cleanup_certificate_ Certificate *certificate = NULL;
     int r = certificate_from_pem(chain, strlen(chain), &certificate, error);
@@ -19,15 +20,16 @@ int record_certificate(StoreTransaction *transaction, const char *serial, const 
         return r;
     _cleanup_certificate_info_ CertificateInfo info = {0};
     certificate_info(certificate, &info);
-    r = statement_certificate_insert(transaction,
-                                     &(CertificateInsertParameters){.serial = serial,
-                                                                    .owner_tenant = tenant ?: "",
-                                                                    .profile = profile,
-                                                                    .subject = subject ?: "",
-                                                                    .holder = holder,
-                                                                    .issued_at = (int64_t)store_now(transaction),
-                                                                    .expires_at = (int64_t)info.not_after},
-                                     error);
+    r = statement_certificate_insert(
+        transaction,
+        &(CertificateInsertParameters){.serial = serial,
+                                       .owner_tenant = tenant ?: "",
+                                       .profile = profile,
+                                       .subject = subject ?: "",
+                                       .holder = holder,
+                                       .issued_at = (int64_t)store_now(transaction),
+                                       .expires_at = (int64_t)info.not_after},
+        error);
     return MIN(r, 0);
 }
 
@@ -40,12 +42,12 @@ static int record_job(StoreTransaction *transaction, void *context, Error *error
 {
     const Recording *recording = context;
     const IssueRequest *request = recording->request;
-    return record_certificate(transaction, recording->serial, request->tenant, request->profile, request->common_name,
-                              request->holder, recording->chain, error);
+    return record_certificate(transaction, recording->serial, request->tenant, request->profile,
+                              request->common_name, request->holder, recording->chain, error);
 }
 
-int issue_certificate(Api *api, const IssueRequest *request, char **ret_chain, char ret_serial[static SERIAL_HEX_SIZE],
-                      Error *error)
+int issue_certificate(Api *api, const IssueRequest *request, char **ret_chain,
+                      char ret_serial[static SERIAL_HEX_SIZE], Error *error)
 {
     _cleanup_free_ uint8_t *spki = NULL;
     size_t spki_size;
@@ -56,17 +58,18 @@ int issue_certificate(Api *api, const IssueRequest *request, char **ret_chain, c
     if (!keeper)
         return -ECONNREFUSED;
     _cleanup_free_ char *chain = NULL;
-    r = keeper_client_issue_certificate(keeper,
-                                        &(KeeperCertificateRequest){.profile = request->profile,
-                                                                    .spki = spki,
-                                                                    .spki_size = spki_size,
-                                                                    .common_name = request->common_name,
-                                                                    .dns_names = request->dns_names,
-                                                                    .uris = request->uris,
-                                                                    .ip_addresses = request->ip_addresses,
-                                                                    .ip_address_count = request->ip_address_count,
-                                                                    .life_seconds = request->life_seconds},
-                                        &chain, ret_serial, error);
+    r = keeper_client_issue_certificate(
+        keeper,
+        &(KeeperCertificateRequest){.profile = request->profile,
+                                    .spki = spki,
+                                    .spki_size = spki_size,
+                                    .common_name = request->common_name,
+                                    .dns_names = request->dns_names,
+                                    .uris = request->uris,
+                                    .ip_addresses = request->ip_addresses,
+                                    .ip_address_count = request->ip_address_count,
+                                    .life_seconds = request->life_seconds},
+        &chain, ret_serial, error);
     keeper_give(api, keeper);
     if (r < 0)
         return r;
@@ -102,7 +105,9 @@ int issue_ssh_certificate(Api *api, const SshIssueRequest *request, char **ret_l
     return r;
 }
 
-/* Approved sets ----------------------------------------------------------------------------------------------------------- */
+/* Approved sets
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct ApprovedSetJob {
     const char *tenant;
@@ -118,7 +123,8 @@ static int read_approved(StoreTransaction *transaction, void *context, Error *er
     ApprovedSetJob *job = context;
     BundlesApprovedRow *rows;
     size_t count;
-    int r = statement_bundles_approved(transaction, &(BundlesApprovedParameters){.tenant = job->tenant}, &rows, &count, error);
+    int r = statement_bundles_approved(transaction, &(BundlesApprovedParameters){.tenant = job->tenant},
+                                       &rows, &count, error);
     if (r < 0)
         return r;
     free(job->digests);
@@ -130,7 +136,8 @@ static int read_approved(StoreTransaction *transaction, void *context, Error *er
             return error_set(error, ERROR_INTERNAL, "A stored bundle has a damaged digest.");
     }
     ApprovedSetGetRow old;
-    r = statement_approved_set_get(transaction, &(ApprovedSetGetParameters){.tenant = job->tenant}, &old, error);
+    r = statement_approved_set_get(transaction, &(ApprovedSetGetParameters){.tenant = job->tenant}, &old,
+                                   error);
     if (r < 0)
         return r;
     int64_t now = (int64_t)store_now(transaction);
@@ -144,18 +151,20 @@ static int write_approved(StoreTransaction *transaction, void *context, Error *e
 {
     ApprovedSetJob *job = context;
     ApprovedSetGetRow old;
-    int r = statement_approved_set_get(transaction, &(ApprovedSetGetParameters){.tenant = job->tenant}, &old, error);
+    int r = statement_approved_set_get(transaction, &(ApprovedSetGetParameters){.tenant = job->tenant}, &old,
+                                       error);
     if (r < 0)
         return r;
     if (r == 1 && old.serial >= job->serial)
         return 0; /* somebody was quicker */
-    r = statement_approved_set_put(transaction,
-                                   &(ApprovedSetPutParameters){.tenant = job->tenant,
-                                                               .serial = job->serial,
-                                                               .expires_at = job->expires_at,
-                                                               .body = {job->body.data, job->body.size},
-                                                               .signature = {job->signature, sizeof(job->signature)}},
-                                   error);
+    r = statement_approved_set_put(
+        transaction,
+        &(ApprovedSetPutParameters){.tenant = job->tenant,
+                                    .serial = job->serial,
+                                    .expires_at = job->expires_at,
+                                    .body = {job->body.data, job->body.size},
+                                    .signature = {job->signature, sizeof(job->signature)}},
+        error);
     return MIN(r, 0);
 }
 
@@ -168,8 +177,8 @@ static int sign_approved(Api *api, ApprovedSetJob *job, Error *error)
     if (!keeper)
         return -ECONNREFUSED;
     r = keeper_client_sign_approved_set(keeper, job->tenant, (uint64_t)job->serial, (Usec)job->expires_at,
-                                        (const uint8_t(*)[HASH_SIZE])job->digests, job->count, &job->body, job->signature,
-                                        error);
+                                        (const uint8_t(*)[HASH_SIZE])job->digests, job->count, &job->body,
+                                        job->signature, error);
     keeper_give(api, keeper);
     return r < 0 ? r : store_run(api->settings.store, STORE_WRITE, write_approved, job, error);
 }

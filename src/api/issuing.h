@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Certificates and signed sets that the keeper makes for others, recorded in the database. On pool threads; each call asks the keeper
- * and then runs a job. */
+/* Certificates and signed sets that the keeper makes for others, recorded in the database. On pool threads;
+ * each call asks the keeper and then runs a job. */
 
 #include "api/api_internal.h"
 
@@ -19,11 +19,12 @@ typedef struct IssueRequest {
 } IssueRequest;
 
 /* Owned chain. */
-int issue_certificate(Api *api, const IssueRequest *request, char **ret_chain, char ret_serial[static SERIAL_HEX_SIZE],
-                      Error *error);
+int issue_certificate(Api *api, const IssueRequest *request, char **ret_chain,
+                      char ret_serial[static SERIAL_HEX_SIZE], Error *error);
 /* Records a certificate that the keeper has issued; in a job. */
-int record_certificate(StoreTransaction *transaction, const char *serial, const char *tenant, const char *profile,
-                       const char *subject, const char *holder, const char *chain, Error *error);
+int record_certificate(StoreTransaction *transaction, const char *serial, const char *tenant,
+                       const char *profile, const char *subject, const char *holder, const char *chain,
+                       Error *error);
 
 typedef struct SshIssueRequest {
     const char *public_key; /* line */
@@ -35,5 +36,6 @@ typedef struct SshIssueRequest {
 } SshIssueRequest;
 int issue_ssh_certificate(Api *api, const SshIssueRequest *request, char **ret_line, Error *error);
 
-/* Signs the set of approved bundles of a tenant anew (a bundle was approved or revoked, or the old set is about to expire). */
+/* Signs the set of approved bundles of a tenant anew (a bundle was approved or revoked, or the old set is
+ * about to expire). */
 int refresh_approved_set(Api *api, const char *tenant, Error *error);

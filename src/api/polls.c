@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Long polls for tasks. A poll that finds nothing waits in a list; a commit that made a task runnable, the end of a back-off, or a lapsed lease
- * wakes the list. No wake-up is lost: a poll that came back empty is tried again when the generation moved while its job ran. */
+/* Long polls for tasks. A poll that finds nothing waits in a list; a commit that made a task runnable, the
+ * end of a back-off, or a lapsed lease wakes the list. No wake-up is lost: a poll that came back empty is
+ * tried again when the generation moved while its job ran. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,9 +38,12 @@ typedef struct LeaseBody {
 } LeaseBody;
 
 static const JsonField lease_fields[] = {
-    {"epoch", JSON_FIELD_INTEGER, offsetof(LeaseBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX, "of the session"},
-    {"maximum", JSON_FIELD_INTEGER, offsetof(LeaseBody, maximum), JSON_FIELD_REQUIRED, 1, POLL_MAXIMUM, "tasks to take"},
-    {"wait_ms", JSON_FIELD_INTEGER, offsetof(LeaseBody, wait_ms), 0, 0, POLL_WAIT_MAX_MS, "how long to wait for some"},
+    {"epoch", JSON_FIELD_INTEGER, offsetof(LeaseBody, epoch), JSON_FIELD_REQUIRED, 1, INT64_MAX,
+     "of the session"},
+    {"maximum", JSON_FIELD_INTEGER, offsetof(LeaseBody, maximum), JSON_FIELD_REQUIRED, 1, POLL_MAXIMUM,
+     "tasks to take"},
+    {"wait_ms", JSON_FIELD_INTEGER, offsetof(LeaseBody, wait_ms), 0, 0, POLL_WAIT_MAX_MS,
+     "how long to wait for some"},
     {0},
 };
 
@@ -60,8 +64,9 @@ static void copy_leases(Poll *poll, const EngineLease *leases, size_t count)
     for (size_t i = 0; i < count; i++) {
         EngineLease *copy = &poll->leases[i];
         *copy = leases[i];
-        const char **strings[] = {&copy->tenant,  &copy->task, &copy->step,   &copy->execution_id, &copy->cluster_id,
-                                  &copy->node_id, &copy->kind, &copy->action, &copy->service,      &copy->details};
+        const char **strings[] = {&copy->tenant,     &copy->task,    &copy->step, &copy->execution_id,
+                                  &copy->cluster_id, &copy->node_id, &copy->kind, &copy->action,
+                                  &copy->service,    &copy->details};
         for (size_t j = 0; j < ELEMENTSOF(strings); j++)
             *strings[j] = arena_string(arena, *strings[j]);
     }
@@ -75,19 +80,21 @@ static int lease_job(StoreTransaction *transaction, void *context, Error *error)
     poll->lease_count = 0;
     ProvisionerGetRow provisioner;
     const char *id = internal_provisioner(call);
-    int r = statement_provisioner_get(transaction, &(ProvisionerGetParameters){.id = id}, &provisioner, error);
+    int r =
+        statement_provisioner_get(transaction, &(ProvisionerGetParameters){.id = id}, &provisioner, error);
     if (r < 0)
         return r;
     if (r == 0 || string_equal(provisioner.status, "removed"))
         return error_set(error, ERROR_UNAUTHENTICATED, "The provisioner was removed.");
     if (provisioner.epoch != poll->epoch)
         return error_set(error, ERROR_STALE, "A newer session of this provisioner has begun.");
-    if (string_equal(provisioner.status, "draining"))
+    /* Nobody listens any more: what were leased now would lie idle until its lease lapsed. */
+    if (string_equal(provisioner.status, "draining") || http_exchange_is_abandoned(call->exchange))
         return 0;
     EngineLease *leases;
     size_t count;
-    r = engine_lease(call->api->engine, transaction, id, poll->epoch, (unsigned)poll->maximum, &leases, &count, &call->effects,
-                     error);
+    r = engine_lease(call->api->engine, transaction, id, poll->epoch, (unsigned)poll->maximum, &leases,
+                     &count, &call->effects, error);
     if (r < 0)
         return r;
     copy_leases(poll, leases, count);
@@ -96,13 +103,15 @@ static int lease_job(StoreTransaction *transaction, void *context, Error *error)
         return 0;
     TasksNextRunnableTimeRow next;
     r = statement_tasks_next_runnable_time(
-        transaction, &(TasksNextRunnableTimeParameters){.now = (int64_t)store_now(transaction)}, &next, error);
+        transaction, &(TasksNextRunnableTimeParameters){.now = (int64_t)store_now(transaction)}, &next,
+        error);
     if (r == 1)
         poll->next_runnable = next.not_before;
     return MIN(r, 0);
 }
 
-/* A task whose description cannot be made (its template is at fault) has failed, like one that a provisioner reports. */
+/* A task whose description cannot be made (its template is at fault) has failed, like one that a provisioner
+ * reports. */
 typedef struct BuildFailure {
     ApiCall *call;
     int64_t epoch;
@@ -122,8 +131,8 @@ static int report_build_failure(ApiCall *call, void *context, Error *error)
         .error_code = description->name,
         .error_message = failure->cause->text,
     };
-    int r = engine_report(call->api->engine, call->transaction, internal_provisioner(call), failure->epoch, &report,
-                          &call->effects, error);
+    int r = engine_report(call->api->engine, call->transaction, internal_provisioner(call), failure->epoch,
+                          &report, &call->effects, error);
     return MIN(r, 0);
 }
 
@@ -159,9 +168,11 @@ static void answer_nothing(Poll *poll)
 static void arm_timer(Api *api)
 {
     PollList *polls = api->polls;
-    Usec now = clock_monotonic(api->settings.clock), wall = clock_realtime(api->settings.clock), next = now + TICK;
+    Usec now = clock_monotonic(api->settings.clock), wall = clock_realtime(api->settings.clock),
+         next = now + TICK;
     if (polls->next_runnable > 0)
-        next = MIN(next, polls->next_runnable <= (int64_t)wall ? now : now + (Usec)polls->next_runnable - wall);
+        next =
+            MIN(next, polls->next_runnable <= (int64_t)wall ? now : now + (Usec)polls->next_runnable - wall);
     for (const Poll *poll = polls->waiting; poll; poll = poll->next)
         next = MIN(next, poll->deadline);
     (void)sd_event_source_set_time(api->timer_source, next);
@@ -181,7 +192,8 @@ static void lease_done_on_loop(Api *api, void *context)
             build_work(api, poll);
         return;
     }
-    if (api->is_draining || clock_monotonic(api->settings.clock) >= poll->deadline) {
+    if (api->is_draining || http_exchange_is_abandoned(poll->call->exchange) ||
+        clock_monotonic(api->settings.clock) >= poll->deadline) {
         answer_nothing(poll);
         return;
     }
@@ -255,7 +267,9 @@ void polls_wake(Api *api)
     loop_post(api, wake_on_loop, NULL);
 }
 
-/* Ticks ------------------------------------------------------------------------------------------------------------------- */
+/* Ticks
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct ExpiryJob {
     Api *api;
@@ -294,7 +308,8 @@ static void expire_leases(Api *api)
     job->api = api;
     job->count = engine_collect_expired(api->engine, &job->expired);
     Error error = ERROR_INIT;
-    if (job->count == 0 || store_submit(api->settings.store, STORE_WRITE, expire_job, expire_done, job, &error) < 0) {
+    if (job->count == 0 ||
+        store_submit(api->settings.store, STORE_WRITE, expire_job, expire_done, job, &error) < 0) {
         free(job->expired);
         free(job);
     }
@@ -336,7 +351,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 void polls_new(Api *api)
 {
     api->polls = NEW(PollList);
-    ASSERT(sd_event_add_time(api->settings.event, &api->timer_source, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, on_timer, api) >= 0);
+    ASSERT(sd_event_add_time(api->settings.event, &api->timer_source, CLOCK_MONOTONIC, 0, USEC_PER_MSEC,
+                             on_timer, api) >= 0);
     arm_timer(api);
 }
 

@@ -128,7 +128,8 @@ int loop_attach(Api *api)
     api->loop_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (api->loop_descriptor < 0)
         return -errno;
-    return sd_event_add_io(api->settings.event, &api->loop_source, api->loop_descriptor, EPOLLIN, on_loop_work, api);
+    return sd_event_add_io(api->settings.event, &api->loop_source, api->loop_descriptor, EPOLLIN,
+                           on_loop_work, api);
 }
 
 void loop_detach(Api *api)

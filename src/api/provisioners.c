@@ -39,9 +39,9 @@ static int list_provisioners(ApiCall *call, Error *error)
     size_t count;
     int r = page_read(call, &page, error);
     if (r >= 0)
-        r = statement_provisioner_list(call->transaction,
-                                       &(ProvisionerListParameters){.maximum = page.size, .offset = page.offset}, &rows,
-                                       &count, error);
+        r = statement_provisioner_list(
+            call->transaction, &(ProvisionerListParameters){.maximum = page.size, .offset = page.offset},
+            &rows, &count, error);
     if (r >= 0)
         r = statement_provisioner_count(call->transaction, &total, error);
     if (r < 0)
@@ -60,9 +60,11 @@ static int find_provisioner(ApiCall *call, ProvisionerGetRow *row, Error *error)
     int r = statement_provisioner_get(call->transaction, &(ProvisionerGetParameters){.id = id}, row, error);
     if (r == 0) {
         ProvisionerFindByNameRow named;
-        r = statement_provisioner_find_by_name(call->transaction, &(ProvisionerFindByNameParameters){.name = id}, &named, error);
+        r = statement_provisioner_find_by_name(call->transaction,
+                                               &(ProvisionerFindByNameParameters){.name = id}, &named, error);
         if (r == 1)
-            r = statement_provisioner_get(call->transaction, &(ProvisionerGetParameters){.id = named.id}, row, error);
+            r = statement_provisioner_get(call->transaction, &(ProvisionerGetParameters){.id = named.id}, row,
+                                          error);
     }
     if (r < 0)
         return r;
@@ -96,8 +98,8 @@ static int answer_provisioner(ApiCall *call, Error *error)
 static int set_status(ApiCall *call, const char *id, const char *status, Error *error)
 {
     call->audit_object = arena_format(call->arena, "provisioner:%s", id);
-    int r = statement_provisioner_set_status(call->transaction,
-                                             &(ProvisionerSetStatusParameters){.id = id, .status = status}, error);
+    int r = statement_provisioner_set_status(
+        call->transaction, &(ProvisionerSetStatusParameters){.id = id, .status = status}, error);
     return MIN(r, 0);
 }
 
@@ -124,14 +126,17 @@ static int remove_in_job(ApiCall *call, void *context, Error *error)
     if (r >= 0)
         r = statement_certificates_revoke_of_holder(
             call->transaction,
-            &(CertificatesRevokeOfHolderParameters){.holder = row.id, .revoked_at = (int64_t)store_now(call->transaction)},
+            &(CertificatesRevokeOfHolderParameters){.holder = row.id,
+                                                    .revoked_at = (int64_t)store_now(call->transaction)},
             error);
     if (r >= 0)
         r = statement_tasks_leased_of_provisioner(
-            call->transaction, &(TasksLeasedOfProvisionerParameters){.provisioner_id = row.id}, &rows, &count, error);
+            call->transaction, &(TasksLeasedOfProvisionerParameters){.provisioner_id = row.id}, &rows, &count,
+            error);
     for (size_t i = 0; r >= 0 && i < count; i++) {
         EngineExpired expired = {.attempt = rows[i].attempt};
-        (void)string_print(expired.task, sizeof(expired.task), "%s-%lld", rows[i].execution_id, (long long)rows[i].number);
+        (void)string_print(expired.task, sizeof(expired.task), "%s-%lld", rows[i].execution_id,
+                           (long long)rows[i].number);
         r = engine_expire(call->api->engine, call->transaction, &expired, &call->effects, error);
     }
     return r;
@@ -151,7 +156,9 @@ static int delete_provisioner(ApiCall *call, Error *error)
     return r;
 }
 
-/* Enrolment ----------------------------------------------------------------------------------------------------------------- */
+/* Enrolment
+ * -----------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct EnrolmentTokenBody {
     const char *name;
@@ -159,10 +166,10 @@ typedef struct EnrolmentTokenBody {
 } EnrolmentTokenBody;
 
 static const JsonField enrolment_token_fields[] = {
-    {"name", JSON_FIELD_STRING, offsetof(EnrolmentTokenBody, name), JSON_FIELD_REQUIRED | JSON_FIELD_NAME, 1, 64,
-     "name of the provisioner to come"},
-    {"life_seconds", JSON_FIELD_INTEGER, offsetof(EnrolmentTokenBody, life_seconds), 0, 60, ENROLMENT_LIFE_MAX,
-     "an hour when absent"},
+    {"name", JSON_FIELD_STRING, offsetof(EnrolmentTokenBody, name), JSON_FIELD_REQUIRED | JSON_FIELD_NAME, 1,
+     64, "name of the provisioner to come"},
+    {"life_seconds", JSON_FIELD_INTEGER, offsetof(EnrolmentTokenBody, life_seconds), 0, 60,
+     ENROLMENT_LIFE_MAX, "an hour when absent"},
     {0},
 };
 
@@ -172,26 +179,29 @@ static int post_enrolment_token(ApiCall *call, Error *error)
     ProvisionerFindByNameRow existing;
     int r = body_dispatch(call, enrolment_token_fields, &body, error);
     if (r >= 0)
-        r = statement_provisioner_find_by_name(call->transaction, &(ProvisionerFindByNameParameters){.name = body.name},
-                                               &existing, error);
+        r = statement_provisioner_find_by_name(
+            call->transaction, &(ProvisionerFindByNameParameters){.name = body.name}, &existing, error);
     if (r < 0)
         return r;
     if (r == 1)
-        return error_set_field(error, ERROR_CONFLICT, "name", "There is a provisioner named '%s' already.", body.name);
+        return error_set_field(error, ERROR_CONFLICT, "name", "There is a provisioner named '%s' already.",
+                               body.name);
     char id[ID_SIZE];
     uint8_t hash[HASH_SIZE];
     _cleanup_secret_ Secret *token = NULL;
     if (token_make(call->api->settings.random, "bpe", id, &token, hash) < 0)
         return error_set(error, ERROR_INTERNAL, "No memory for a token.");
-    int64_t now = (int64_t)store_now(call->transaction), expires_at = now + body.life_seconds * (int64_t)USEC_PER_SEC;
-    r = statement_enrolment_token_insert(call->transaction,
-                                         &(EnrolmentTokenInsertParameters){.id = id,
-                                                                           .secret_hash = {hash, sizeof(hash)},
-                                                                           .name = body.name,
-                                                                           .created_by = call->principal.username,
-                                                                           .created_at = now,
-                                                                           .expires_at = expires_at},
-                                         error);
+    int64_t now = (int64_t)store_now(call->transaction),
+            expires_at = now + body.life_seconds * (int64_t)USEC_PER_SEC;
+    r = statement_enrolment_token_insert(
+        call->transaction,
+        &(EnrolmentTokenInsertParameters){.id = id,
+                                          .secret_hash = {hash, sizeof(hash)},
+                                          .name = body.name,
+                                          .created_by = call->principal.username,
+                                          .created_at = now,
+                                          .expires_at = expires_at},
+        error);
     if (r < 0)
         return r;
     call->audit_object = arena_format(call->arena, "provisioner:%s", body.name);
@@ -209,10 +219,14 @@ typedef struct EnrolBody {
 } EnrolBody;
 
 static const JsonField enrol_fields[] = {
-    {"token", JSON_FIELD_STRING, offsetof(EnrolBody, token), JSON_FIELD_REQUIRED | JSON_FIELD_SECRET, 1, 128, "the one-time token"},
-    {"name", JSON_FIELD_STRING, offsetof(EnrolBody, name), JSON_FIELD_REQUIRED | JSON_FIELD_NAME, 1, 64, "name as the token has it"},
-    {"tls_csr", JSON_FIELD_STRING, offsetof(EnrolBody, tls_csr), JSON_FIELD_REQUIRED, 1, 16384, "signing request, PEM"},
-    {"envelope_key", JSON_FIELD_STRING, offsetof(EnrolBody, envelope_key), JSON_FIELD_REQUIRED, 44, 44, "X25519 key, base64"},
+    {"token", JSON_FIELD_STRING, offsetof(EnrolBody, token), JSON_FIELD_REQUIRED | JSON_FIELD_SECRET, 1, 128,
+     "the one-time token"},
+    {"name", JSON_FIELD_STRING, offsetof(EnrolBody, name), JSON_FIELD_REQUIRED | JSON_FIELD_NAME, 1, 64,
+     "name as the token has it"},
+    {"tls_csr", JSON_FIELD_STRING, offsetof(EnrolBody, tls_csr), JSON_FIELD_REQUIRED, 1, 16384,
+     "signing request, PEM"},
+    {"envelope_key", JSON_FIELD_STRING, offsetof(EnrolBody, envelope_key), JSON_FIELD_REQUIRED, 44, 44,
+     "X25519 key, base64"},
     {0},
 };
 
@@ -236,24 +250,30 @@ static int use_token(ApiCall *call, void *context, Error *error)
     EnrolmentTokenFindRow row;
     int r = statement_enrolment_token_find(
         call->transaction,
-        &(EnrolmentTokenFindParameters){.secret_hash = {enrolment->token_hash, sizeof(enrolment->token_hash)}}, &row, error);
+        &(EnrolmentTokenFindParameters){
+            .secret_hash = {enrolment->token_hash, sizeof(enrolment->token_hash)}},
+        &row, error);
     if (r < 0)
         return r;
     if (r == 0 || row.expires_at <= now || row.used_at != 0 || !string_equal(row.name, enrolment->body->name))
-        return error_set(error, ERROR_UNAUTHENTICATED, "The enrolment token is not valid for this provisioner.");
-    r = statement_enrolment_token_use(call->transaction, &(EnrolmentTokenUseParameters){.id = row.id, .used_at = now}, error);
+        return error_set(error, ERROR_UNAUTHENTICATED,
+                         "The enrolment token is not valid for this provisioner.");
+    r = statement_enrolment_token_use(call->transaction,
+                                      &(EnrolmentTokenUseParameters){.id = row.id, .used_at = now}, error);
     if (r == 0)
-        return error_set(error, ERROR_UNAUTHENTICATED, "The enrolment token is not valid for this provisioner.");
+        return error_set(error, ERROR_UNAUTHENTICATED,
+                         "The enrolment token is not valid for this provisioner.");
     if (r < 0)
         return r;
     r = statement_provisioner_insert(
         call->transaction,
-        &(ProvisionerInsertParameters){.id = enrolment->id,
-                                       .name = enrolment->body->name,
-                                       .certificate_serial = "",
-                                       .envelope_key = {enrolment->envelope_key, sizeof(enrolment->envelope_key)},
-                                       .enrolled_at = now,
-                                       .enrolled_by = row.created_by},
+        &(ProvisionerInsertParameters){
+            .id = enrolment->id,
+            .name = enrolment->body->name,
+            .certificate_serial = "",
+            .envelope_key = {enrolment->envelope_key, sizeof(enrolment->envelope_key)},
+            .enrolled_at = now,
+            .enrolled_by = row.created_by},
         error);
     call->principal.username = arena_format(call->arena, "provisioner:%s", enrolment->id);
     call->audit_object = call->principal.username;
@@ -263,12 +283,14 @@ static int use_token(ApiCall *call, void *context, Error *error)
 static int store_certificate(StoreTransaction *transaction, void *context, Error *error)
 {
     const Enrolment *enrolment = context;
-    int r = record_certificate(transaction, enrolment->serial, NULL, "provisioner", enrolment->body->name, enrolment->id,
-                               enrolment->chain, error);
+    int r = record_certificate(transaction, enrolment->serial, NULL, "provisioner", enrolment->body->name,
+                               enrolment->id, enrolment->chain, error);
     if (r >= 0)
         r = statement_provisioner_set_certificate(
             transaction,
-            &(ProvisionerSetCertificateParameters){.id = enrolment->id, .certificate_serial = enrolment->serial}, error);
+            &(ProvisionerSetCertificateParameters){.id = enrolment->id,
+                                                   .certificate_serial = enrolment->serial},
+            error);
     return MIN(r, 0);
 }
 
@@ -276,12 +298,15 @@ static int read_enrolment(const EnrolBody *body, Enrolment *enrolment, Error *er
 {
     _cleanup_free_ uint8_t *key = NULL;
     size_t key_size;
-    if (base64_decode(body->envelope_key, strlen(body->envelope_key), ENVELOPE_KEY_SIZE, &key, &key_size) < 0 ||
+    if (base64_decode(body->envelope_key, strlen(body->envelope_key), ENVELOPE_KEY_SIZE, &key, &key_size) <
+            0 ||
         key_size != ENVELOPE_KEY_SIZE)
-        return error_set_field(error, ERROR_BAD_FIELD, "envelope_key", "The envelope key must be 32 bytes in base64.");
+        return error_set_field(error, ERROR_BAD_FIELD, "envelope_key",
+                               "The envelope key must be 32 bytes in base64.");
     memcpy(enrolment->envelope_key, key, ENVELOPE_KEY_SIZE);
     if (token_parse(body->token, strlen(body->token), "bpe", enrolment->token_id, enrolment->token_hash) < 0)
-        return error_set(error, ERROR_UNAUTHENTICATED, "The enrolment token is not valid for this provisioner.");
+        return error_set(error, ERROR_UNAUTHENTICATED,
+                         "The enrolment token is not valid for this provisioner.");
     return csr_parse(body->tls_csr, strlen(body->tls_csr), &enrolment->spki, &enrolment->spki_size, error);
 }
 
@@ -293,7 +318,8 @@ static int issue_identity(ApiCall *call, Enrolment *enrolment, KeeperPublic *pub
     int r = keeper_client_public(keeper, public_, error);
     if (r >= 0)
         r = keeper_client_enrol_provisioner(keeper, enrolment->id, enrolment->spki, enrolment->spki_size,
-                                            enrolment->envelope_key, &enrolment->chain, enrolment->serial, error);
+                                            enrolment->envelope_key, &enrolment->chain, enrolment->serial,
+                                            error);
     keeper_give(call->api, keeper);
     return r < 0 ? r : store_run(call->api->settings.store, STORE_WRITE, store_certificate, enrolment, error);
 }
@@ -332,16 +358,19 @@ static int post_enrol(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_provisioners[] = {
-    ROUTE(GET, "/provisioners", PROVISIONER_LIST, NO_TENANT, READ, NO_BODY, list_provisioners, NULL, 200, "Provisioners"),
-    ROUTE(POST, "/provisioners/enrolment-tokens", PROVISIONER_ENROL, NO_TENANT, WRITE, JSON_BODY, post_enrolment_token,
-          "provisioner_enrolment_token", 201, "A one-time token for a new provisioner", .fields = enrolment_token_fields),
+    ROUTE(GET, "/provisioners", PROVISIONER_LIST, NO_TENANT, READ, NO_BODY, list_provisioners, NULL, 200,
+          "Provisioners", .query = query_page),
+    ROUTE(POST, "/provisioners/enrolment-tokens", PROVISIONER_ENROL, NO_TENANT, WRITE, JSON_BODY,
+          post_enrolment_token, "provisioner_enrolment_token", 201, "A one-time token for a new provisioner",
+          .fields = enrolment_token_fields),
     ROUTE(POST, "/provisioners/enrol", OPEN, NO_TENANT, POOL, JSON_BODY, post_enrol, "provisioner_enrol", 201,
           "Enrols a provisioner with its one-time token", .fields = enrol_fields),
-    ROUTE(GET, "/provisioners/{id}", PROVISIONER_LIST, NO_TENANT, READ, NO_BODY, answer_provisioner, NULL, 200,
-          "A provisioner, by id or name"),
-    ROUTE(POST, "/provisioners/{id}/drain", PROVISIONER_MANAGE, NO_TENANT, WRITE, NO_BODY, post_drain, "provisioner_drain", 200,
-          "Gives a provisioner no more tasks"),
-    ROUTE(DELETE, "/provisioners/{id}", PROVISIONER_MANAGE, NO_TENANT, POOL, NO_BODY, delete_provisioner, "provisioner_remove", 204,
+    ROUTE(GET, "/provisioners/{id}", PROVISIONER_LIST, NO_TENANT, READ, NO_BODY, answer_provisioner, NULL,
+          200, "A provisioner, by id or name"),
+    ROUTE(POST, "/provisioners/{id}/drain", PROVISIONER_MANAGE, NO_TENANT, WRITE, NO_BODY, post_drain,
+          "provisioner_drain", 200, "Gives a provisioner no more tasks"),
+    ROUTE(DELETE, "/provisioners/{id}", PROVISIONER_MANAGE, NO_TENANT, POOL, NO_BODY, delete_provisioner,
+          "provisioner_remove", 204,
           "Removes a provisioner: its certificate is refused at once, its tasks are offered again"),
     {0},
 };

@@ -44,7 +44,8 @@ static int read_number(ApiCall *call, const char *name, int64_t maximum, int64_t
     if (!text)
         return 0;
     if (string_to_i64(text, 0, maximum, value) < 0)
-        return error_set_field(error, ERROR_BAD_REQUEST, name, "'%s' must be a number from 0 to %" PRId64 ".", name, maximum);
+        return error_set_field(error, ERROR_BAD_REQUEST, name, "'%s' must be a number from 0 to %" PRId64 ".",
+                               name, maximum);
     return 0;
 }
 

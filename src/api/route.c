@@ -3,24 +3,71 @@
 
 #include <errno.h>
 
+#include "api/api_internal.h"
 #include "base/string.h"
 
 const ApiRoute *const api_route_tables[] = {
-    routes_system, routes_access, routes_tenants, routes_catalog, routes_clusters, routes_executions,
-    routes_events, routes_provisioners, routes_bundles, routes_audit, NULL,
+    routes_system,   routes_access,     routes_tenants, routes_catalog,
+    routes_clusters, routes_executions, routes_events,  routes_provisioners,
+    routes_bundles,  routes_audit,      NULL,
+};
+
+#define PAGE_QUERY                                                                                           \
+    {"_size", "rows of the answer at most; 100 when absent", 0, API_PAGE_MAX},                               \
+    {                                                                                                        \
+        "_offset", "rows left out at the start", 0, INT32_MAX                                                \
+    }
+#define CLUSTER_QUERY                                                                                        \
+    {                                                                                                        \
+        "cluster_id", "only of this cluster", 0, 0                                                           \
+    }
+#define EXECUTION_QUERY                                                                                      \
+    {                                                                                                        \
+        "execution_id", "only of this execution", 0, 0                                                       \
+    }
+#define AFTER_QUERY                                                                                          \
+    {                                                                                                        \
+        "after", "only what follows the event with this sequence", 0, INT64_MAX                              \
+    }
+
+const RouteQuery query_page[] = {PAGE_QUERY, {0}};
+const RouteQuery query_version[] = {{"version", "not the latest but this version", 1, INT64_MAX}, {0}};
+const RouteQuery query_clusters[] = {
+    PAGE_QUERY,
+    {"status", "only those in this state", 0, 0},
+    {"all", "true: terminated ones, too", 0, 0},
+    {0},
+};
+const RouteQuery query_of_cluster[] = {PAGE_QUERY, CLUSTER_QUERY, {0}};
+const RouteQuery query_log[] = {{"task_id", "only the output of this operation", 0, 0}, {0}};
+const RouteQuery query_operations[] = {
+    PAGE_QUERY,
+    {"execution_id", "of which execution; needed", 0, 0},
+    {"state", "only those in this state", 0, 0},
+    {0},
+};
+const RouteQuery query_events[] = {PAGE_QUERY, AFTER_QUERY, CLUSTER_QUERY, EXECUTION_QUERY, {0}};
+const RouteQuery query_stream[] = {AFTER_QUERY, CLUSTER_QUERY, EXECUTION_QUERY, {0}};
+const RouteQuery query_audit[] = {
+    PAGE_QUERY,
+    {"actor", "only by this account", 0, 0},
+    {"tenant", "only in this tenant", 0, 0},
+    {"action", "only this action", 0, 0},
+    {0},
 };
 
 const char *http_method_name(HttpMethod method)
 {
     static const char *const names[_HTTP_METHOD_MAX] = {
-        [HTTP_METHOD_GET] = "GET",     [HTTP_METHOD_HEAD] = "HEAD",     [HTTP_METHOD_POST] = "POST",
-        [HTTP_METHOD_PUT] = "PUT",     [HTTP_METHOD_PATCH] = "PATCH",   [HTTP_METHOD_DELETE] = "DELETE",
+        [HTTP_METHOD_GET] = "GET",         [HTTP_METHOD_HEAD] = "HEAD",   [HTTP_METHOD_POST] = "POST",
+        [HTTP_METHOD_PUT] = "PUT",         [HTTP_METHOD_PATCH] = "PATCH", [HTTP_METHOD_DELETE] = "DELETE",
         [HTTP_METHOD_OPTIONS] = "OPTIONS",
     };
     return method >= 0 && method < _HTTP_METHOD_MAX ? names[method] : "?";
 }
 
-bool route_path_matches(const char *pattern, const char *path, Arena *arena, const char *parameters[static ROUTE_PARAMETERS_MAX])
+bool route_path_matches(const char *pattern, const char *path, Arena *arena,
+                        const char *parameters[static ROUTE_PARAMETERS_MAX])
 {
     unsigned count = 0;
     while (*pattern) {
@@ -39,8 +86,8 @@ bool route_path_matches(const char *pattern, const char *path, Arena *arena, con
     return *path == '\0';
 }
 
-int route_find(const ApiRoute *const *tables, HttpMethod method, const char *path, Arena *arena, const ApiRoute **ret_route,
-               const char *ret_parameters[static ROUTE_PARAMETERS_MAX])
+int route_find(const ApiRoute *const *tables, HttpMethod method, const char *path, Arena *arena,
+               const ApiRoute **ret_route, const char *ret_parameters[static ROUTE_PARAMETERS_MAX])
 {
     bool is_known = false;
     HttpMethod wanted = method == HTTP_METHOD_HEAD ? HTTP_METHOD_GET : method;

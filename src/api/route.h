@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Routes and calls. A route stands in exactly one table (routes_<resource>); its permission and tenant rule stand beside its path.
- * PERMISSION_OPEN must be spelled out: a row without a permission does not compile (ROUTE has no default), and tools/check-routes
- * compares the table with the list of open routes in the security model. */
+/* Routes and calls. A route stands in exactly one table (routes_<resource>); its permission and tenant rule
+ * stand beside its path. PERMISSION_OPEN must be spelled out: a row without a permission does not compile
+ * (ROUTE has no default), and tools/check-routes compares the table with the list of open routes in the
+ * security model. */
 
 #include "api/writer.h"
 #include "base/json.h"
@@ -17,7 +18,8 @@ typedef struct Api Api;
 typedef struct ApiCall ApiCall;
 typedef struct ApiRoute ApiRoute;
 
-/* Runs in a job (transaction set) or, for ROUTE_POOL, on a pool thread (transaction NULL). Sets status and answer. */
+/* Runs in a job (transaction set) or, for ROUTE_POOL, on a pool thread (transaction NULL). Sets status and
+ * answer. */
 typedef int (*ApiHandler)(ApiCall *call, Error *error);
 
 typedef enum TenantRule { NO_TENANT, NEEDS_TENANT } TenantRule;
@@ -31,6 +33,13 @@ typedef enum RouteBody { NO_BODY, JSON_BODY, RAW_BODY } RouteBody;
 
 enum { ROUTE_PARAMETERS_MAX = 3, ROUTE_BODY_DEFAULT = 1024 * 1024 };
 
+/* A parameter of the query, for the description. */
+typedef struct RouteQuery {
+    const char *name; /* NULL ends the table */
+    const char *description;
+    int64_t minimum, maximum; /* of a number; 0 and 0 = a string */
+} RouteQuery;
+
 struct ApiRoute {
     HttpMethod method;
     const char *path; /* below the base, "/clusters/{id}" */
@@ -42,15 +51,17 @@ struct ApiRoute {
     ApiHandler handler;
     const char *action; /* name of the audit record for what changes something; NULL = none */
     const char *summary;
-    const JsonField *fields; /* of the body, for the description; NULL = free */
+    const JsonField *fields;  /* of the body, for the description; NULL = free */
+    const RouteQuery *query;  /* NULL = none */
+    const char *content_type; /* of the answer; NULL = JSON */
     int success_status;
 };
 
-#define ROUTE(method_, path_, permission_, tenant_, mode_, body_, handler_, action_, status_, summary_, ...)                     \
-    {                                                                                                                            \
-        .method = HTTP_METHOD_##method_, .path = path_, .permission = PERMISSION_##permission_, .tenant = tenant_,               \
-        .mode = ROUTE_##mode_, .body = body_, .handler = handler_, .action = action_, .success_status = status_,                 \
-        .summary = summary_, __VA_ARGS__                                                                                         \
+#define ROUTE(method_, path_, permission_, tenant_, mode_, body_, handler_, action_, status_, summary_, ...) \
+    {                                                                                                        \
+        .method = HTTP_METHOD_##method_, .path = path_, .permission = PERMISSION_##permission_,              \
+        .tenant = tenant_, .mode = ROUTE_##mode_, .body = body_, .handler = handler_, .action = action_,     \
+        .success_status = status_, .summary = summary_, __VA_ARGS__                                          \
     }
 
 struct ApiCall {
@@ -61,8 +72,11 @@ struct ApiCall {
     Arena *arena;
     const char *parameters[ROUTE_PARAMETERS_MAX];
     Principal principal;
-    const char *tenant; /* of the request; NULL when the route needs none */
-    json_t *body;       /* parsed, for JSON_BODY; an object or NULL when it was empty */
+    const char *tenant;         /* of the request; NULL when the route needs none */
+    bool is_inline;             /* a read on the loop's thread: may use the access cache */
+    uint64_t access_generation; /* of the cache, from before the read's snapshot */
+    bool must_change_password;  /* signed in with a one-time password: good for nothing else */
+    json_t *body;               /* parsed, for JSON_BODY; an object or NULL when it was empty */
 
     StoreTransaction *transaction;
     EngineEffects effects;
@@ -75,16 +89,21 @@ struct ApiCall {
     const char *audit_details;
 };
 
+/* Parameters of the query that several routes share. */
+extern const RouteQuery query_page[], query_version[], query_clusters[], query_of_cluster[], query_log[],
+    query_operations[], query_events[], query_stream[], query_audit[];
+
 /* Tables, ended by a row without path. */
-extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[], routes_executions[], routes_events[],
-    routes_provisioners[], routes_bundles[], routes_audit[];
+extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[],
+    routes_executions[], routes_events[], routes_provisioners[], routes_bundles[], routes_audit[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 
 /* Compares segment by segment; "{…}" takes one segment that is not empty, copied to the arena. */
-bool route_path_matches(const char *pattern, const char *path, Arena *arena, const char *ret_parameters[static ROUTE_PARAMETERS_MAX]);
-/* The route for a method and a path below the base. -ENOENT: no such path; -EOPNOTSUPP: not with this method. Parameters are copied to the
- * arena. */
-int route_find(const ApiRoute *const *tables, HttpMethod method, const char *path, Arena *arena, const ApiRoute **ret_route,
-               const char *ret_parameters[static ROUTE_PARAMETERS_MAX]);
+bool route_path_matches(const char *pattern, const char *path, Arena *arena,
+                        const char *ret_parameters[static ROUTE_PARAMETERS_MAX]);
+/* The route for a method and a path below the base. -ENOENT: no such path; -EOPNOTSUPP: not with this method.
+ * Parameters are copied to the arena. */
+int route_find(const ApiRoute *const *tables, HttpMethod method, const char *path, Arena *arena,
+               const ApiRoute **ret_route, const char *ret_parameters[static ROUTE_PARAMETERS_MAX]);
 const char *http_method_name(HttpMethod method);

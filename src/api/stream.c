@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Event streams. Each subscriber keeps the sequence it has reached; after a commit its next page is read from the store, so a slow reader
- * costs no memory here and can resume anywhere. The caller's rights are checked again with each page: who lost them loses the stream. */
+/* Event streams. Each subscriber keeps the sequence it has reached; after a commit its next page is read from
+ * the store, so a slow reader costs no memory here and can resume anywhere. The caller's rights are checked
+ * again with each page: who lost them loses the stream. */
 
 #include <inttypes.h>
 
@@ -81,12 +82,14 @@ static void copy_rows(Subscriber *subscriber, const EventListRow *rows, size_t c
 static int check_rights(StoreTransaction *transaction, const Subscriber *subscriber, Error *error)
 {
     UserGetRow user;
-    int r = statement_user_get(transaction, &(UserGetParameters){.username = subscriber->username}, &user, error);
+    int r =
+        statement_user_get(transaction, &(UserGetParameters){.username = subscriber->username}, &user, error);
     if (r <= 0 || !user.is_active)
         return r < 0 ? r : error_set(error, ERROR_UNAUTHENTICATED, "Unauthorized User");
     if (subscriber->token_id) {
         TokenGetRow token;
-        r = statement_token_get(transaction, &(TokenGetParameters){.id = subscriber->token_id}, &token, error);
+        r = statement_token_get(transaction, &(TokenGetParameters){.id = subscriber->token_id}, &token,
+                                error);
         if (r <= 0 || token.expires_at <= (int64_t)store_now(transaction))
             return r < 0 ? r : error_set(error, ERROR_UNAUTHENTICATED, "Unauthorized User");
     }
@@ -95,8 +98,9 @@ static int check_rights(StoreTransaction *transaction, const Subscriber *subscri
                            .tenant = subscriber->tenant};
     MembershipGetRow membership;
     r = statement_membership_get(
-        transaction, &(MembershipGetParameters){.tenant = subscriber->tenant, .username = subscriber->username}, &membership,
-        error);
+        transaction,
+        &(MembershipGetParameters){.tenant = subscriber->tenant, .username = subscriber->username},
+        &membership, error);
     if (r < 0)
         return r;
     if (r == 1 && membership.is_active)
@@ -152,7 +156,8 @@ static void send_rows(Subscriber *subscriber)
         _cleanup_buffer_ Buffer text = BUFFER_INIT;
         Writer writer = writer_new(&text);
         event_write(&writer, row);
-        if (http_stream_send(subscriber->stream, (uint64_t)row->sequence, row->type, buffer_string(&text)) < 0)
+        if (http_stream_send(subscriber->stream, (uint64_t)row->sequence, row->type, buffer_string(&text)) <
+            0)
             return;
         subscriber->position = row->sequence;
     }
@@ -193,7 +198,8 @@ static void read_page(Subscriber *subscriber)
     subscriber->is_stale = false;
     subscriber->is_reading = true;
     Error error = ERROR_INIT;
-    if (store_submit(subscriber->api->settings.store, STORE_READ, page_job, page_done, subscriber, &error) < 0) {
+    if (store_submit(subscriber->api->settings.store, STORE_READ, page_job, page_done, subscriber, &error) <
+        0) {
         subscriber->is_reading = false;
         subscriber->is_stale = true;
     }
@@ -218,10 +224,12 @@ void streams_published(Api *api)
 void streams_begin(ApiCall *call)
 {
     Api *api = call->api;
-    const char *after = http_exchange_header(call->exchange, "Last-Event-ID") ?: query_or_empty(call, "after");
+    const char *after =
+        http_exchange_header(call->exchange, "Last-Event-ID") ?: query_or_empty(call, "after");
     int64_t position = 0;
     if (*after && string_to_i64(after, 0, INT64_MAX, &position) < 0) {
-        (void)error_set_field(&call->error, ERROR_BAD_REQUEST, "after", "'after' must be the sequence of an event.");
+        (void)error_set_field(&call->error, ERROR_BAD_REQUEST, "after",
+                              "'after' must be the sequence of an event.");
         api_call_finish(call, -1);
         return;
     }

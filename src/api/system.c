@@ -34,7 +34,8 @@ static int count_provisioners(StoreTransaction *transaction, void *context, Erro
     StatusCounts *counts = context;
     ProvisionerListRow *rows;
     size_t count;
-    int r = statement_provisioner_list(transaction, &(ProvisionerListParameters){.maximum = 1000}, &rows, &count, error);
+    int r = statement_provisioner_list(transaction, &(ProvisionerListParameters){.maximum = 1000}, &rows,
+                                       &count, error);
     if (r < 0)
         return r;
     *counts = (StatusCounts){.provisioners = (int64_t)count};
@@ -64,7 +65,8 @@ static int get_status(ApiCall *call, Error *error)
     write_service(&writer, "Manager", true, "version " BASTIDE_VERSION);
     write_service(&writer, "Database", true, store_dialect(call->api->settings.store));
     write_service(&writer, "Keeper", is_keeper_open,
-                  error_is_set(&keeper_error) ? "cannot be reached" : keeper_state_to_string(keeper_status.state));
+                  error_is_set(&keeper_error) ? "cannot be reached"
+                                              : keeper_state_to_string(keeper_status.state));
     write_service(&writer, "Provisioners", has_provisioner,
                   arena_format(call->arena, "%lld of %lld answer", (long long)counts.provisioners_alive,
                                (long long)counts.provisioners));
@@ -77,13 +79,14 @@ static int get_status(ApiCall *call, Error *error)
 static int get_ca(ApiCall *call, Error *error)
 {
     (void)error;
-    call->content_type = "application/x-pem-file";
     return buffer_append_string(&call->answer, call->api->settings.ca_certificate);
 }
 
 const ApiRoute routes_system[] = {
     ROUTE(GET, "/version", OPEN, NO_TENANT, READ, NO_BODY, get_version, NULL, 200, "Version of the manager"),
-    ROUTE(GET, "/ca", OPEN, NO_TENANT, READ, NO_BODY, get_ca, NULL, 200, "Certificate of the internal CA"),
-    ROUTE(GET, "/status", STATUS_GET, NO_TENANT, POOL, NO_BODY, get_status, NULL, 200, "State of the manager and its parts"),
+    ROUTE(GET, "/ca", OPEN, NO_TENANT, READ, NO_BODY, get_ca, NULL, 200, "Certificate of the internal CA",
+          .content_type = "application/x-pem-file"),
+    ROUTE(GET, "/status", STATUS_GET, NO_TENANT, POOL, NO_BODY, get_status, NULL, 200,
+          "State of the manager and its parts"),
     {0},
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a provisioner is told about a task (docs/internals/protocols.md section 4): node, provider, script and bundle, the configuration with its
- * macros expanded, the firewall's rules, the names of a certificate; secrets only as envelopes for this provisioner. Made when the task is
- * handed out, from what is known then, so addresses are those of now. */
+/* What a provisioner is told about a task (docs/internals/protocols.md section 4): node, provider, script and
+ * bundle, the configuration with its macros expanded, the firewall's rules, the names of a certificate;
+ * secrets only as envelopes for this provisioner. Made when the task is handed out, from what is known then,
+ * so addresses are those of now. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -48,7 +49,9 @@ static void write_node(Build *build)
     writer_end_object(writer);
 }
 
-/* Secrets ------------------------------------------------------------------------------------------------------------------- */
+/* Secrets
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static int write_envelope(Build *build, const char *name, const char *context, const StoreBlob *value)
 {
@@ -73,13 +76,12 @@ static bool secret_is_for(const json_t *template, const char *secret, const char
 {
     size_t index;
     const json_t *row;
-    json_array_foreach(json_object_get(template, "secrets"), index, row)
-    {
+    json_array_foreach (json_object_get(template, "secrets"), index, row) {
         if (!string_equal(json_string_value(json_object_get(row, "name")), secret))
             continue;
         size_t i;
         const json_t *name;
-        json_array_foreach(json_object_get(row, "services"), i, name)
+        json_array_foreach (json_object_get(row, "services"), i, name)
             if (string_equal(json_string_value(name), service))
                 return true;
     }
@@ -127,13 +129,16 @@ static int write_provider(Build *build)
     writer_end_object(writer);
     writer_begin_object(writer, "secret_contexts");
     for (size_t i = 0; is_provider_task && i < build->view->provider_secret_count; i++)
-        writer_string(writer, build->view->provider_secrets[i].name, build->view->provider_secrets[i].context);
+        writer_string(writer, build->view->provider_secrets[i].name,
+                      build->view->provider_secrets[i].context);
     writer_end_object(writer);
     writer_end_object(writer);
     return r;
 }
 
-/* Scripts ------------------------------------------------------------------------------------------------------------------- */
+/* Scripts
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static void write_facts(Build *build, json_t *parameters)
 {
@@ -141,19 +146,20 @@ static void write_facts(Build *build, json_t *parameters)
     json_t *services = json_array();
     for (size_t i = 0; i < node->macro.service_count; i++)
         (void)json_array_append_new(services, json_string(node->macro.services[i]));
-    (void)json_object_set_new(
-        parameters, "bastide",
-        json_pack("{s:{s:s, s:s}, s:{s:s, s:s, s:i, s:O, s:o}, s:s, s:s}", "cluster", "id", build->lease->cluster_id, "name",
-                  build->view->cluster_name, "node", "id", node->id, "hostname", node->macro.hostname, "number",
-                  (int)node->macro.number, "addresses", node->addresses, "services", services, "service",
-                  build->lease->service, "action", build->lease->action));
+    (void)json_object_set_new(parameters, "bastide",
+                              json_pack("{s:{s:s, s:s}, s:{s:s, s:s, s:i, s:O, s:o}, s:s, s:s}", "cluster",
+                                        "id", build->lease->cluster_id, "name", build->view->cluster_name,
+                                        "node", "id", node->id, "hostname", node->macro.hostname, "number",
+                                        (int)node->macro.number, "addresses", node->addresses, "services",
+                                        services, "service", build->lease->service, "action",
+                                        build->lease->action));
 }
 
 static int write_parameters(Build *build)
 {
     _cleanup_json_ json_t *parameters = NULL;
-    int r = macro_expand_json(build->view->macros, build->view->self->macro.number, build->view->config, &parameters, NULL,
-                              build->error);
+    int r = macro_expand_json(build->view->macros, build->view->self->macro.number, build->view->config,
+                              &parameters, NULL, build->error);
     if (r < 0)
         return r;
     write_facts(build, parameters);
@@ -161,22 +167,13 @@ static int write_parameters(Build *build)
     return 0;
 }
 
-static int write_script(Build *build)
+static int write_bundle(Build *build, const char *name)
 {
-    const json_t *action = json_object_get(build->details, "action");
-    const char *type = json_string_value(json_object_get(action, "type"));
-    const json_t *fields = json_object_get(action, "fields");
-    if (!action_type_has_executor(type ?: ""))
-        return error_set(build->error, ERROR_CONFIGURATION, "Actions of the type '%s' have no executor here.", type ?: "");
-    const char *name = json_string_value(json_object_get(fields, "bundle"));
     const json_t *bundle = name ? json_object_get(build->view->bundles, name) : NULL;
     if (!bundle)
-        return error_set(build->error, ERROR_NOT_APPROVED, "The cluster has no approved bundle '%s'.", name ?: "");
+        return error_set(build->error, ERROR_NOT_APPROVED, "The cluster has no approved bundle '%s'.",
+                         name ?: "");
     Writer *writer = build->writer;
-    writer_begin_object(writer, "service");
-    writer_string(writer, "name", build->lease->service);
-    writer_json(writer, "action", action);
-    writer_end_object(writer);
     writer_begin_object(writer, "bundle");
     writer_string(writer, "name", name);
     writer_string(writer, "version", json_string_value(json_object_get(bundle, "version")));
@@ -185,7 +182,24 @@ static int write_script(Build *build)
     return write_parameters(build);
 }
 
-/* Firewall ------------------------------------------------------------------------------------------------------------------ */
+static int write_script(Build *build)
+{
+    const json_t *action = json_object_get(build->details, "action");
+    const char *type = json_string_value(json_object_get(action, "type"));
+    if (!action_type_has_executor(type ?: ""))
+        return error_set(build->error, ERROR_CONFIGURATION, "Actions of the type '%s' have no executor here.",
+                         type ?: "");
+    writer_begin_object(build->writer, "service");
+    writer_string(build->writer, "name", build->lease->service);
+    writer_json(build->writer, "action", action);
+    writer_end_object(build->writer);
+    return write_bundle(build,
+                        json_string_value(json_object_get(json_object_get(action, "fields"), "bundle")));
+}
+
+/* Firewall
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static int write_firewall(Build *build)
 {
@@ -206,18 +220,37 @@ static int write_firewall(Build *build)
     return 0;
 }
 
-/* Certificates -------------------------------------------------------------------------------------------------------------- */
+/* Certificates
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+/* The bundle that the service's own actions come from: the script that reloads after a new certificate is in
+ * it. */
+static const char *bundle_of_service(const Build *build)
+{
+    const json_t *service = json_object_get(build->view->services, build->lease->service);
+    json_t *actions = json_object_get(json_object_get(service, "provisioner"), "actions");
+    const char *name;
+    json_t *action;
+    json_object_foreach (actions, name, action) {
+        const char *bundle = json_string_value(json_object_get(json_object_get(action, "fields"), "bundle"));
+        if (bundle)
+            return bundle;
+    }
+    return NULL;
+}
 
 static int write_certificate(Build *build)
 {
     _cleanup_json_ json_t *certificate = NULL;
-    int r = macro_expand_json(build->view->macros, build->view->self->macro.number,
-                              json_object_get(build->details, "certificate"), &certificate, NULL, build->error);
+    int r =
+        macro_expand_json(build->view->macros, build->view->self->macro.number,
+                          json_object_get(build->details, "certificate"), &certificate, NULL, build->error);
     if (r < 0)
         return r;
     (void)json_object_set_new(certificate, "common_name", json_string(build->view->self->macro.hostname));
     writer_json(build->writer, "certificate", certificate);
-    return 0;
+    return json_object_get(certificate, "reload") ? write_bundle(build, bundle_of_service(build)) : 0;
 }
 
 static int write_particulars(Build *build)
@@ -256,12 +289,15 @@ static int build_members(Build *build)
     return r;
 }
 
-int task_build(ApiCall *call, const EngineLease *lease, const char *provisioner_id, Writer *writer, Error *error)
+int task_build(ApiCall *call, const EngineLease *lease, const char *provisioner_id, Writer *writer,
+               Error *error)
 {
     Buffer text = BUFFER_INIT;
     Writer part = writer_new(&text);
-    Build build = {.call = call, .lease = lease, .provisioner_id = provisioner_id, .writer = &part, .error = error};
-    int r = cluster_view_read(call->api, lease->tenant, lease->cluster_id, lease->node_id, &build.view, error);
+    Build build = {
+        .call = call, .lease = lease, .provisioner_id = provisioner_id, .writer = &part, .error = error};
+    int r =
+        cluster_view_read(call->api, lease->tenant, lease->cluster_id, lease->node_id, &build.view, error);
     if (r >= 0)
         r = json_parse(lease->details, strlen(lease->details), DETAILS_LIMIT, &build.details, error);
     if (r >= 0) {

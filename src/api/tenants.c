@@ -25,8 +25,9 @@ static int list_tenants(ApiCall *call, Error *error)
     int64_t total;
     if (call->principal.system_role == ACCESS_ROLE_SYS_ADMIN) {
         TenantCountRow counted;
-        r = statement_tenant_list(call->transaction, &(TenantListParameters){.maximum = page.size, .offset = page.offset},
-                                  &rows, &count, error);
+        r = statement_tenant_list(call->transaction,
+                                  &(TenantListParameters){.maximum = page.size, .offset = page.offset}, &rows,
+                                  &count, error);
         if (r >= 0)
             r = statement_tenant_count(call->transaction, &counted, error);
         total = r >= 0 ? counted.total : 0;
@@ -58,7 +59,8 @@ static int find_tenant(ApiCall *call, const char *name, TenantGetRow *row, Error
     if (r == 1 && call->principal.system_role != ACCESS_ROLE_SYS_ADMIN) {
         MembershipGetRow membership;
         r = statement_membership_get(
-            call->transaction, &(MembershipGetParameters){.tenant = name, .username = call->principal.username}, &membership,
+            call->transaction,
+            &(MembershipGetParameters){.tenant = name, .username = call->principal.username}, &membership,
             error);
     }
     if (r < 0)
@@ -73,8 +75,8 @@ static int write_tenant_in_full(ApiCall *call, const char *name, Error *error)
     size_t count;
     int r = find_tenant(call, name, &row, error);
     if (r >= 0)
-        r = statement_memberships_of_tenant(call->transaction, &(MembershipsOfTenantParameters){.tenant = name}, &members,
-                                            &count, error);
+        r = statement_memberships_of_tenant(
+            call->transaction, &(MembershipsOfTenantParameters){.tenant = name}, &members, &count, error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
@@ -113,13 +115,15 @@ static int post_tenant(ApiCall *call, Error *error)
     if (r < 0)
         return r;
     if (!identifier_is_valid(name) || string_equal(name, "users") || string_equal(name, "user-groups"))
-        return error_set_field(error, ERROR_BAD_FIELD, "name",
-                               "A tenant's name is a letter followed by letters, digits and -._~@, and no reserved word.");
-    r = statement_tenant_insert(call->transaction,
-                                &(TenantInsertParameters){.name = name,
-                                                          .description = body.description ?: "",
-                                                          .created_at = (int64_t)store_now(call->transaction)},
-                                error);
+        return error_set_field(
+            error, ERROR_BAD_FIELD, "name",
+            "A tenant's name is a letter followed by letters, digits and -._~@, and no reserved word.");
+    r = statement_tenant_insert(
+        call->transaction,
+        &(TenantInsertParameters){.name = name,
+                                  .description = body.description ?: "",
+                                  .created_at = (int64_t)store_now(call->transaction)},
+        error);
     if (r < 0) {
         error_prefix(error, "The tenant '%s'", name);
         return r;
@@ -140,7 +144,8 @@ static int delete_tenant(ApiCall *call, Error *error)
     r = statement_tenant_delete(call->transaction, &(TenantDeleteParameters){.name = name}, error);
     if (r < 0 && error->code == ERROR_BAD_REFERENCE) {
         error_clear(error);
-        return error_set(error, ERROR_CONFLICT, "The tenant '%s' still has members, documents or clusters.", name);
+        return error_set(error, ERROR_CONFLICT, "The tenant '%s' still has members, documents or clusters.",
+                         name);
     }
     call->audit_object = arena_format(call->arena, "tenant:%s", name);
     answer_empty(call);
@@ -152,11 +157,12 @@ typedef struct MemberBody {
 } MemberBody;
 
 static const JsonField member_fields[] = {
-    {"tenant_name", JSON_FIELD_STRING, offsetof(MemberBody, tenant_name), JSON_FIELD_REQUIRED | JSON_FIELD_IDENTIFIER, 1, 255,
-     "the tenant"},
-    {"username", JSON_FIELD_STRING, offsetof(MemberBody, username), JSON_FIELD_REQUIRED | JSON_FIELD_IDENTIFIER, 1, 255,
-     "the account"},
-    {"role", JSON_FIELD_STRING, offsetof(MemberBody, role), JSON_FIELD_NULLABLE, 1, 32, "manager, user, operations or viewer"},
+    {"tenant_name", JSON_FIELD_STRING, offsetof(MemberBody, tenant_name),
+     JSON_FIELD_REQUIRED | JSON_FIELD_IDENTIFIER, 1, 255, "the tenant"},
+    {"username", JSON_FIELD_STRING, offsetof(MemberBody, username),
+     JSON_FIELD_REQUIRED | JSON_FIELD_IDENTIFIER, 1, 255, "the account"},
+    {"role", JSON_FIELD_STRING, offsetof(MemberBody, role), JSON_FIELD_NULLABLE, 1, 32,
+     "manager, user, operations or viewer"},
     {0},
 };
 
@@ -168,7 +174,8 @@ static int put_member(ApiCall *call, Error *error)
         return r;
     AccessRole role = body.role ? access_role_from_string(body.role) : ACCESS_ROLE_USER;
     if (role < 0 || !access_role_is_tenant(role))
-        return error_set_field(error, ERROR_BAD_FIELD, "role", "A tenant role is manager, user, operations or viewer.");
+        return error_set_field(error, ERROR_BAD_FIELD, "role",
+                               "A tenant role is manager, user, operations or viewer.");
     r = statement_membership_put(call->transaction,
                                  &(MembershipPutParameters){.tenant = body.tenant_name,
                                                             .username = body.username,
@@ -190,7 +197,8 @@ static int delete_member(ApiCall *call, Error *error)
     int r = body_dispatch(call, member_fields, &body, error);
     if (r >= 0)
         r = statement_membership_delete(
-            call->transaction, &(MembershipDeleteParameters){.tenant = body.tenant_name, .username = body.username}, error);
+            call->transaction,
+            &(MembershipDeleteParameters){.tenant = body.tenant_name, .username = body.username}, error);
     if (r < 0)
         return r;
     if (r == 0)
@@ -201,17 +209,19 @@ static int delete_member(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_tenants[] = {
-    ROUTE(GET, "/tenants", TENANT_LIST, NO_TENANT, READ, NO_BODY, list_tenants, NULL, 200, "Tenants one belongs to; all for administrators"),
-    ROUTE(PUT, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, put_member, "tenant_add_user", 201,
-          "Puts an account into a tenant", .fields = member_fields),
-    ROUTE(PATCH, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, put_member, "tenant_update_user", 200,
-          "Changes an account's role in a tenant", .fields = member_fields),
-    ROUTE(DELETE, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, delete_member, "tenant_remove_user", 204,
-          "Takes an account out of a tenant", .fields = member_fields),
-    ROUTE(GET, "/tenants/{name}", TENANT_LIST, NO_TENANT, READ, NO_BODY, get_tenant, NULL, 200, "A tenant with its members"),
-    ROUTE(POST, "/tenants/{name}", TENANT_CREATE, NO_TENANT, WRITE, JSON_BODY, post_tenant, "tenant_create", 201, "Makes a tenant",
-          .fields = tenant_fields),
-    ROUTE(DELETE, "/tenants/{name}", TENANT_DELETE, NO_TENANT, WRITE, NO_BODY, delete_tenant, "tenant_delete", 204,
-          "Removes an empty tenant"),
+    ROUTE(GET, "/tenants", TENANT_LIST, NO_TENANT, READ, NO_BODY, list_tenants, NULL, 200,
+          "Tenants one belongs to; all for administrators", .query = query_page),
+    ROUTE(PUT, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, put_member, "tenant_add_user",
+          201, "Puts an account into a tenant", .fields = member_fields),
+    ROUTE(PATCH, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, put_member,
+          "tenant_update_user", 200, "Changes an account's role in a tenant", .fields = member_fields),
+    ROUTE(DELETE, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, delete_member,
+          "tenant_remove_user", 204, "Takes an account out of a tenant", .fields = member_fields),
+    ROUTE(GET, "/tenants/{name}", TENANT_LIST, NO_TENANT, READ, NO_BODY, get_tenant, NULL, 200,
+          "A tenant with its members"),
+    ROUTE(POST, "/tenants/{name}", TENANT_CREATE, NO_TENANT, WRITE, JSON_BODY, post_tenant, "tenant_create",
+          201, "Makes a tenant", .fields = tenant_fields),
+    ROUTE(DELETE, "/tenants/{name}", TENANT_DELETE, NO_TENANT, WRITE, NO_BODY, delete_tenant, "tenant_delete",
+          204, "Removes an empty tenant"),
     {0},
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Writes JSON answers straight into a buffer: no tree, one pass. Commas and quoting are its business, matching begins and ends the
- * caller's (checked by assertion). A writer whose buffer overflowed stays silent and says so at the end. One thread. */
+/* Writes JSON answers straight into a buffer: no tree, one pass. Commas and quoting are its business,
+ * matching begins and ends the caller's (checked by assertion). A writer whose buffer overflowed stays silent
+ * and says so at the end. One thread. */
 
 #include <jansson.h>
 

@@ -7,8 +7,8 @@
 #include "base/string.h"
 #include "store/statements.h"
 
-/* SQLite has one writer, so one chain; PostgreSQL connections would wait for each other on one head. The head is read and set in
- * the same serialisable transaction, so two records can never follow the same one. */
+/* SQLite has one writer, so one chain; PostgreSQL connections would wait for each other on one head. The head
+ * is read and set in the same serialisable transaction, so two records can never follow the same one. */
 enum { AUDIT_SHARD = 0, VERIFY_PAGE = 1000 };
 
 static void hash_field(crypto_hash_sha256_state *state, const char *text)
@@ -46,11 +46,13 @@ static void chain_hash(const uint8_t previous[static AUDIT_HASH_SIZE], const Aud
     (void)crypto_hash_sha256_final(&state, ret_hash);
 }
 
-static int head_get(StoreTransaction *transaction, int64_t *ret_sequence, uint8_t ret_hash[static AUDIT_HASH_SIZE], Error *error)
+static int head_get(StoreTransaction *transaction, int64_t *ret_sequence,
+                    uint8_t ret_hash[static AUDIT_HASH_SIZE], Error *error)
 {
     static const uint8_t zero[AUDIT_HASH_SIZE];
     AuditHeadGetRow head;
-    int r = statement_audit_head_get(transaction, &(AuditHeadGetParameters){.shard = AUDIT_SHARD}, &head, error);
+    int r =
+        statement_audit_head_get(transaction, &(AuditHeadGetParameters){.shard = AUDIT_SHARD}, &head, error);
     if (r < 0)
         return r;
     if (r == 0) {
@@ -74,7 +76,7 @@ static int head_get(StoreTransaction *transaction, int64_t *ret_sequence, uint8_
 
 int audit_trail_append(StoreTransaction *transaction, const AuditRecord *record, Error *error)
 {
-    int64_t sequence;
+    int64_t sequence = 0;
     uint8_t previous[AUDIT_HASH_SIZE], hash[AUDIT_HASH_SIZE];
     int r = head_get(transaction, &sequence, previous, error);
     if (r < 0)
@@ -95,21 +97,23 @@ int audit_trail_append(StoreTransaction *transaction, const AuditRecord *record,
     };
     chain_hash(previous, &row, hash);
     row.hash = (StoreBlob){hash, sizeof(hash)};
-    r = statement_audit_record_insert(transaction, &row, error);
-    if (r < 0)
-        return r;
+    /* The head first: on PostgreSQL a competing record then fails as a serialisation failure, which is tried
+     * again, and not as a record that exists already. */
     r = statement_audit_head_set(transaction,
                                  &(AuditHeadSetParameters){.shard = AUDIT_SHARD,
                                                            .sequence = sequence + 1,
                                                            .previous_sequence = sequence,
                                                            .hash = {hash, sizeof(hash)}},
                                  error);
-    if (r < 0)
-        return r;
-    return r == 1 ? 0 : error_set(error, ERROR_INTERNAL, "The head of the audit trail moved during a transaction.");
+    if (r == 0)
+        return error_set(error, ERROR_INTERNAL, "The head of the audit trail moved during a transaction.");
+    if (r >= 0)
+        r = statement_audit_record_insert(transaction, &row, error);
+    return MIN(r, 0);
 }
 
-static bool row_fits(const AuditRecordsAfterRow *row, int64_t expected_sequence, uint8_t hash[static AUDIT_HASH_SIZE])
+static bool row_fits(const AuditRecordsAfterRow *row, int64_t expected_sequence,
+                     uint8_t hash[static AUDIT_HASH_SIZE])
 {
     AuditRecordInsertParameters copy = {
         .shard = row->shard,
@@ -133,8 +137,8 @@ static bool row_fits(const AuditRecordsAfterRow *row, int64_t expected_sequence,
     return true;
 }
 
-int audit_trail_verify(StoreTransaction *transaction, int64_t shard, int64_t *ret_last_sequence, int64_t *ret_bad_sequence,
-                       Error *error)
+int audit_trail_verify(StoreTransaction *transaction, int64_t shard, int64_t *ret_last_sequence,
+                       int64_t *ret_bad_sequence, Error *error)
 {
     uint8_t hash[AUDIT_HASH_SIZE] = {0};
     int64_t last = 0;
@@ -142,7 +146,8 @@ int audit_trail_verify(StoreTransaction *transaction, int64_t shard, int64_t *re
         AuditRecordsAfterRow *rows;
         size_t count;
         int r = statement_audit_records_after(
-            transaction, &(AuditRecordsAfterParameters){.shard = shard, .after = last, .maximum = VERIFY_PAGE}, &rows,
+            transaction,
+            &(AuditRecordsAfterParameters){.shard = shard, .after = last, .maximum = VERIFY_PAGE}, &rows,
             &count, error);
         if (r < 0)
             return r;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The audit trail (SV6): one record for each change, denial and task transition, written in the transaction of what it
- * records, so that neither exists without the other. Records of a shard form a hash chain:
- *     hash(n) = SHA-256(hash(n-1) | canonical form of record n)
- * with hash(0) = 32 zero bytes; the canonical form is each field as u32 length (big endian) and bytes, numbers as decimal text.
- * Any thread, in write jobs. */
+/* The audit trail (SV6): one record for each change, denial and task transition, written in the transaction
+ * of what it records, so that neither exists without the other. Records of a shard form a hash chain: hash(n)
+ * = SHA-256(hash(n-1) | canonical form of record n) with hash(0) = 32 zero bytes; the canonical form is each
+ * field as u32 length (big endian) and bytes, numbers as decimal text. Any thread, in write jobs. */
 
 #include "store/store.h"
 
@@ -24,6 +23,7 @@ enum { AUDIT_HASH_SIZE = 32 };
 
 int audit_trail_append(StoreTransaction *transaction, const AuditRecord *record, Error *error);
 
-/* Walks the whole chain of a shard; ret_bad_sequence is 0 when it holds, or the first record that does not fit. */
-int audit_trail_verify(StoreTransaction *transaction, int64_t shard, int64_t *ret_last_sequence, int64_t *ret_bad_sequence,
-                       Error *error);
+/* Walks the whole chain of a shard; ret_bad_sequence is 0 when it holds, or the first record that does not
+ * fit. */
+int audit_trail_verify(StoreTransaction *transaction, int64_t shard, int64_t *ret_last_sequence,
+                       int64_t *ret_bad_sequence, Error *error);

@@ -2,12 +2,13 @@
 #include "base/string.h"
 #include "engine/engine_internal.h"
 
-static void append_change(EngineEffects *effects, const char *execution_id, int64_t number, const char *provisioner_id,
-                          int64_t attempt)
+static void append_change(EngineEffects *effects, const char *execution_id, int64_t number,
+                          const char *provisioner_id, int64_t attempt)
 {
     if (effects->change_count == effects->change_capacity) {
         effects->change_capacity = MAX(effects->change_capacity * 2, (size_t)16);
-        effects->changes = memory_resize_array(effects->changes, effects->change_capacity, sizeof(*effects->changes));
+        effects->changes =
+            memory_resize_array(effects->changes, effects->change_capacity, sizeof(*effects->changes));
     }
     char task[TASK_ID_SIZE];
     task_id_format(task, execution_id, number);
@@ -18,7 +19,8 @@ static void append_change(EngineEffects *effects, const char *execution_id, int6
     };
 }
 
-void effects_lease(EngineEffects *effects, const char *execution_id, int64_t number, const char *provisioner_id, int64_t attempt)
+void effects_lease(EngineEffects *effects, const char *execution_id, int64_t number,
+                   const char *provisioner_id, int64_t attempt)
 {
     append_change(effects, execution_id, number, provisioner_id, attempt);
 }

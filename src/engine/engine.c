@@ -52,7 +52,8 @@ bool engine_task_parse(const char *task, char execution_id[static ID_SIZE], int6
         return false;
     memcpy(execution_id, task, ID_LENGTH);
     execution_id[ID_LENGTH] = '\0';
-    return id_is_valid(execution_id) && string_to_i64(task + ID_LENGTH + 1, 1, ENGINE_TASKS_MAX, ret_number) == 0;
+    return id_is_valid(execution_id) &&
+           string_to_i64(task + ID_LENGTH + 1, 1, ENGINE_TASKS_MAX, ret_number) == 0;
 }
 
 EngineReportState engine_report_state_from_string(const char *text)
@@ -120,14 +121,15 @@ int engine_recover(Engine *engine, StoreTransaction *transaction, EngineEffects 
     return 0;
 }
 
-void engine_renew(Engine *engine, const char *provisioner_id, const EngineHeld *held, size_t count, bool *is_lost)
+void engine_renew(Engine *engine, const char *provisioner_id, const EngineHeld *held, size_t count,
+                  bool *is_lost)
 {
     Usec deadline = clock_monotonic(engine->settings.clock) + engine->settings.lease;
     ASSERT(pthread_mutex_lock(&engine->lock) == 0);
     for (size_t i = 0; i < count; i++) {
         HeldLease *lease = string_map_get(engine->leases, held[i].task);
-        is_lost[i] =
-            !lease || lease->attempt != held[i].attempt || !string_equal(lease->provisioner_id, provisioner_id);
+        is_lost[i] = !lease || lease->attempt != held[i].attempt ||
+                     !string_equal(lease->provisioner_id, provisioner_id);
         if (!is_lost[i])
             lease->deadline = deadline;
     }
@@ -140,8 +142,7 @@ size_t engine_collect_expired(Engine *engine, EngineExpired **ret_expired)
     size_t count = 0, capacity = 0;
     EngineExpired *expired = NULL;
     ASSERT(pthread_mutex_lock(&engine->lock) == 0);
-    STRING_MAP_FOREACH(engine->leases, i)
-    {
+    STRING_MAP_FOREACH (engine->leases, i) {
         HeldLease *lease = i.value;
         if (lease->deadline > now)
             continue;
@@ -163,8 +164,7 @@ Usec engine_next_deadline(Engine *engine)
 {
     Usec next = USEC_INFINITY;
     ASSERT(pthread_mutex_lock(&engine->lock) == 0);
-    STRING_MAP_FOREACH(engine->leases, i)
-    {
+    STRING_MAP_FOREACH (engine->leases, i) {
         HeldLease *lease = i.value;
         next = MIN(next, lease->deadline);
     }

@@ -3,20 +3,25 @@
 
 /* The task engine: executions of clusters as graphs of persistent tasks.
  *
- * Theory of operation. A graph is stored whole before its first task is handed out. A task is `waiting` until its last predecessor
- * has succeeded, then `ready`, then `leased` by a provisioner, then `succeeded`, `failed`, `cancelled` or `needs_decision`. There is no
- * stage barrier and no polling: the transaction that ends a task also counts down its successors. At most one task holds a node; a ready task
- * whose node is taken waits for it (is_runnable = 0) and is made runnable by the transaction that gives the node back. Tasks of kind `join`
- * are ended by the engine itself; they stand for "all of these" without a quadratic number of edges.
+ * Theory of operation. A graph is stored whole before its first task is handed out. A task is `waiting` until
+ * its last predecessor has succeeded, then `ready`, then `leased` by a provisioner, then `succeeded`,
+ * `failed`, `cancelled` or `needs_decision`. There is no stage barrier and no polling: the transaction that
+ * ends a task also counts down its successors. At most one task holds a node; a ready task whose node is
+ * taken waits for it (is_runnable = 0) and is made runnable by the transaction that gives the node back.
+ * Tasks of kind `join` are ended by the engine itself; they stand for "all of these" without a quadratic
+ * number of edges.
  *
- * One transition is one transaction: state, counters of successors, node, execution, cluster, event and audit rows. A lease carries the attempt
- * (how often the task was delivered) and the epoch of the provisioner's session; a report of any other attempt or epoch is refused. Deadlines of
- * leases are monotonic and live in memory only: after a restart each lease gets fresh grace. `run` counts effects: a lost lease delivers the same
- * run again (the runner on the node then answers with what it has recorded), a failed run is followed by the next.
+ * One transition is one transaction: state, counters of successors, node, execution, cluster, event and audit
+ * rows. A lease carries the attempt (how often the task was delivered) and the epoch of the provisioner's
+ * session; a report of any other attempt or epoch is refused. Deadlines of leases are monotonic and live in
+ * memory only: after a restart each lease gets fresh grace. `run` counts effects: a lost lease delivers the
+ * same run again (the runner on the node then answers with what it has recorded), a failed run is followed by
+ * the next.
  *
- * Threads: the functions that take a StoreTransaction run in write jobs of the store and touch no memory of the engine but through
- * EngineEffects, which the job's owner applies with engine_apply() after the commit, and drops otherwise. All other functions may be called
- * from any thread; they take the engine's one lock and never block on anything else. */
+ * Threads: the functions that take a StoreTransaction run in write jobs of the store and touch no memory of
+ * the engine but through EngineEffects, which the job's owner applies with engine_apply() after the commit,
+ * and drops otherwise. All other functions may be called from any thread; they take the engine's one lock and
+ * never block on anything else. */
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -27,10 +32,10 @@ typedef struct Engine Engine;
 typedef struct EngineSettings {
     const Clock *clock;
     Random *random;
-    Usec lease;             /* 0 = 30 s */
-    Usec retry_base;        /* first back-off; doubles; 0 = 2 s */
-    Usec retry_maximum;     /* 0 = 5 min */
-    int maximum_failures;   /* of a task that does not say; 0 = 3 */
+    Usec lease;           /* 0 = 30 s */
+    Usec retry_base;      /* first back-off; doubles; 0 = 2 s */
+    Usec retry_maximum;   /* 0 = 5 min */
+    int maximum_failures; /* of a task that does not say; 0 = 3 */
     /* Called by engine_apply() without the lock: there may be tasks to hand out. */
     void (*wake)(void *userdata);
     /* Called by engine_apply(): events up to this sequence are committed. */
@@ -48,7 +53,7 @@ typedef struct EngineEffects {
         char *task; /* owned id */
         char *provisioner_id;
         int64_t attempt; /* 0 = the lease ended */
-    } *changes;
+    } * changes;
     size_t change_count, change_capacity;
     int64_t last_event;
     bool has_runnable;
@@ -84,21 +89,23 @@ typedef struct EngineGraph {
 
 enum { ENGINE_TASKS_MAX = 1000000, ENGINE_EDGES_MAX = 4000000 };
 
-/* Stores the graph and starts it, unless another execution of the cluster is open: then it starts when that one has ended.
- * ERROR_CYCLE when the graph has one. The id is in the transaction's arena. */
-int engine_submit(Engine *engine, StoreTransaction *transaction, const EngineGraph *graph, const char **ret_execution_id,
-                  EngineEffects *effects, Error *error);
+/* Stores the graph and starts it, unless another execution of the cluster is open: then it starts when that
+ * one has ended. ERROR_CYCLE when the graph has one. The id is in the transaction's arena. */
+int engine_submit(Engine *engine, StoreTransaction *transaction, const EngineGraph *graph,
+                  const char **ret_execution_id, EngineEffects *effects, Error *error);
 
 /* A task handed out. Strings are in the transaction's arena. */
 typedef struct EngineLease {
-    const char *tenant, *task, *step, *execution_id, *cluster_id, *node_id, *kind, *action, *service, *details;
+    const char *tenant, *task, *step, *execution_id, *cluster_id, *node_id, *kind, *action, *service,
+        *details;
     int64_t attempt, failures, timeout_ms;
     bool is_idempotent;
 } EngineLease;
 
 /* Leases up to `maximum` tasks, turning from tenant to tenant. */
-int engine_lease(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch, unsigned maximum,
-                 EngineLease **ret_leases, size_t *ret_count, EngineEffects *effects, Error *error);
+int engine_lease(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch,
+                 unsigned maximum, EngineLease **ret_leases, size_t *ret_count, EngineEffects *effects,
+                 Error *error);
 
 typedef enum EngineReportState {
     ENGINE_REPORT_SUCCEEDED,
@@ -124,13 +131,13 @@ int engine_report(Engine *engine, StoreTransaction *transaction, const char *pro
                   const EngineReport *report, EngineEffects *effects, Error *error);
 
 /* Gives a task back without a run: the provisioner drains or could not begin. 1 = done, 0 = stale. */
-int engine_give_back(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch, const char *task,
-                     int64_t attempt, EngineEffects *effects, Error *error);
+int engine_give_back(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch,
+                     const char *task, int64_t attempt, EngineEffects *effects, Error *error);
 
-/* Stops handing out tasks of the execution; what runs is told through the heartbeat. Force: does not wait for it. ERROR_CONFLICT when
- * it has ended. */
-int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id, bool is_forced,
-                  const char *actor, EngineEffects *effects, Error *error);
+/* Stops handing out tasks of the execution; what runs is told through the heartbeat. Force: does not wait for
+ * it. ERROR_CONFLICT when it has ended. */
+int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
+                  bool is_forced, const char *actor, EngineEffects *effects, Error *error);
 
 typedef enum EngineDecision {
     ENGINE_DECISION_RETRY, /* run the step again */
@@ -140,41 +147,48 @@ typedef enum EngineDecision {
     _ENGINE_DECISION_INVALID = -22,
 } EngineDecision;
 EngineDecision engine_decision_from_string(const char *text);
-int engine_decide(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *task, EngineDecision decision,
-                  const char *actor, EngineEffects *effects, Error *error);
+int engine_decide(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *task,
+                  EngineDecision decision, const char *actor, EngineEffects *effects, Error *error);
 
 /* Splits "<execution>-<number>"; false when malformed. */
 bool engine_task_parse(const char *task, char execution_id[static ID_SIZE], int64_t *ret_number);
 
-/* Leases in memory ----------------------------------------------------------------------------------------------- */
+/* Leases in memory
+ * ----------------------------------------------------------------------------------------------- */
 
 /* After a start: every lease in the database gets fresh grace. In a job of its own (read). */
 int engine_recover(Engine *engine, StoreTransaction *transaction, EngineEffects *effects, Error *error);
-/* A heartbeat: renews the leases of this provisioner that it names; gives the tasks it holds but should not (`lost`) and those to cancel. */
+/* A heartbeat: renews the leases of this provisioner that it names; gives the tasks it holds but should not
+ * (`lost`) and those to cancel. */
 typedef struct EngineHeld {
     const char *task;
     int64_t attempt;
 } EngineHeld;
-void engine_renew(Engine *engine, const char *provisioner_id, const EngineHeld *held, size_t count, bool *is_lost);
-/* Leases whose deadline has passed: owned array of owned ids with attempts. Each is given to engine_expire(). */
+void engine_renew(Engine *engine, const char *provisioner_id, const EngineHeld *held, size_t count,
+                  bool *is_lost);
+/* Leases whose deadline has passed: owned array of owned ids with attempts. Each is given to engine_expire().
+ */
 typedef struct EngineExpired {
     char task[40];
     int64_t attempt;
 } EngineExpired;
 size_t engine_collect_expired(Engine *engine, EngineExpired **ret_expired);
 /* Offers a task again whose lease lapsed; nothing happens when it was reported meanwhile. */
-int engine_expire(Engine *engine, StoreTransaction *transaction, const EngineExpired *expired, EngineEffects *effects, Error *error);
+int engine_expire(Engine *engine, StoreTransaction *transaction, const EngineExpired *expired,
+                  EngineEffects *effects, Error *error);
 /* The earliest deadline of a lease on the monotonic clock, or USEC_INFINITY. */
 Usec engine_next_deadline(Engine *engine);
 size_t engine_lease_count(Engine *engine);
 
-/* Events and audit ------------------------------------------------------------------------------------------------ */
+/* Events and audit
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct EngineEvent {
-    const char *tenant, *type, *severity; /* NULL severity = info */
+    const char *tenant, *type, *severity;            /* NULL severity = info */
     const char *cluster_id, *execution_id, *node_id; /* NULL = none */
     int64_t task;
     const char *message;
     const char *data; /* JSON text; NULL = {} */
 } EngineEvent;
-int engine_publish(StoreTransaction *transaction, const EngineEvent *event, EngineEffects *effects, Error *error);
+int engine_publish(StoreTransaction *transaction, const EngineEvent *event, EngineEffects *effects,
+                   Error *error);

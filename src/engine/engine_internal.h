@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the files of the engine share. A `Transition` is one job's view: the transaction, its effects and the error. */
+/* What the files of the engine share. A `Transition` is one job's view: the transaction, its effects and the
+ * error. */
 
 #include <pthread.h>
 
@@ -45,7 +46,8 @@ typedef struct ExecutionProgress {
 void task_id_format(char destination[static TASK_ID_SIZE], const char *execution_id, int64_t number);
 
 /* effects.c */
-void effects_lease(EngineEffects *effects, const char *execution_id, int64_t number, const char *provisioner_id, int64_t attempt);
+void effects_lease(EngineEffects *effects, const char *execution_id, int64_t number,
+                   const char *provisioner_id, int64_t attempt);
 void effects_release(EngineEffects *effects, const char *execution_id, int64_t number);
 
 /* transitions.c */
@@ -54,17 +56,19 @@ int transition_release_node(Transition *transition, const char *tenant, const ch
 /* Counts down the successors of a task that has succeeded; joins that this ends are added to *progress. */
 int transition_release_successors(Transition *transition, TaskKey key, ExecutionProgress *progress);
 /* Adds to the counters; ends the execution when nothing is left to wait for. */
-int transition_progress(Transition *transition, const char *tenant, const char *execution_id, ExecutionProgress progress);
+int transition_progress(Transition *transition, const char *tenant, const char *execution_id,
+                        ExecutionProgress progress);
 /* Cancels what nobody began and adds *progress; status is `failing` or `cancelling`. */
-int transition_stop_execution(Transition *transition, const char *tenant, const char *execution_id, const char *status,
-                              const char *reason, ExecutionProgress progress);
-int transition_record_task(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id, const char *state,
-                           const char *severity, const char *message);
+int transition_stop_execution(Transition *transition, const char *tenant, const char *execution_id,
+                              const char *status, const char *reason, ExecutionProgress progress);
+int transition_record_task(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id,
+                           const char *state, const char *severity, const char *message);
 
 /* node_state.c */
-int node_state_begin(Transition *transition, const char *tenant, const char *cluster_id, const char *node_id, const char *action);
+int node_state_begin(Transition *transition, const char *tenant, const char *cluster_id, const char *node_id,
+                     const char *action);
 /* Checks the result of a task without storing it; the error says what is wrong with it. */
 int node_state_check(const char *result, Error *error);
-int node_state_finish(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id, const char *action,
-                      const char *service, const char *result);
+int node_state_finish(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id,
+                      const char *action, const char *service, const char *result);
 int node_state_fail(Transition *transition, const char *tenant, const char *cluster_id, const char *node_id);

@@ -9,7 +9,8 @@
 /* How many tasks one tenant gets before the next tenant's turn. */
 enum { TURN_SIZE = 16, LEASE_MAXIMUM = 256 };
 
-static int describe(Transition *transition, const TasksLeaseRow *row, const char *provisioner_id, EngineLease *lease)
+static int describe(Transition *transition, const TasksLeaseRow *row, const char *provisioner_id,
+                    EngineLease *lease)
 {
     Arena *arena = store_arena(transition->transaction);
     char task[TASK_ID_SIZE];
@@ -35,14 +36,15 @@ static int describe(Transition *transition, const TasksLeaseRow *row, const char
     if (r >= 0)
         r = transition_progress(transition, row->tenant, row->execution_id, (ExecutionProgress){.leased = 1});
     if (r >= 0)
-        r = transition_record_task(transition, (TaskKey){row->tenant, row->execution_id, row->number}, row->cluster_id,
-                                   row->node_id, "task_started", "info",
-                                   arena_format(arena, "%s%s%s", row->action, *row->service ? " " : "", row->service));
+        r = transition_record_task(
+            transition, (TaskKey){row->tenant, row->execution_id, row->number}, row->cluster_id, row->node_id,
+            "task_started", "info",
+            arena_format(arena, "%s%s%s", row->action, *row->service ? " " : "", row->service));
     return r;
 }
 
-static int lease_of_tenant(Transition *transition, const char *tenant, const char *provisioner_id, int64_t epoch, unsigned maximum,
-                           EngineLease *leases, size_t *count)
+static int lease_of_tenant(Transition *transition, const char *tenant, const char *provisioner_id,
+                           int64_t epoch, unsigned maximum, EngineLease *leases, size_t *count)
 {
     TasksLeaseRow *rows;
     size_t row_count;
@@ -58,8 +60,9 @@ static int lease_of_tenant(Transition *transition, const char *tenant, const cha
     return r < 0 ? r : (int)row_count;
 }
 
-int engine_lease(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch, unsigned maximum,
-                 EngineLease **ret_leases, size_t *ret_count, EngineEffects *effects, Error *error)
+int engine_lease(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch,
+                 unsigned maximum, EngineLease **ret_leases, size_t *ret_count, EngineEffects *effects,
+                 Error *error)
 {
     Arena *arena = store_arena(transaction);
     Transition transition = {.engine = engine,
@@ -78,7 +81,8 @@ int engine_lease(Engine *engine, StoreTransaction *transaction, const char *prov
             TenantWithRunnableTasksRow row;
             int r = statement_tenant_with_runnable_tasks(
                 transaction,
-                &(TenantWithRunnableTasksParameters){.after = after, .now = (int64_t)store_now(transaction)}, &row, error);
+                &(TenantWithRunnableTasksParameters){.after = after, .now = (int64_t)store_now(transaction)},
+                &row, error);
             if (r < 0)
                 return r;
             if (r == 0)
@@ -97,19 +101,21 @@ int engine_lease(Engine *engine, StoreTransaction *transaction, const char *prov
 }
 
 /* The execution is ending: a task that comes back is cancelled, not offered again. */
-static int cancel_returned(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id, int64_t failures)
+static int cancel_returned(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id,
+                           int64_t failures)
 {
-    int r = statement_task_finish(transition->transaction,
-                                  &(TaskFinishParameters){.tenant = key.tenant,
-                                                          .execution_id = key.execution_id,
-                                                          .number = key.number,
-                                                          .state = "cancelled",
-                                                          .error_code = "",
-                                                          .error_message = "",
-                                                          .result = "{}",
-                                                          .failures = failures,
-                                                          .finished_at = (int64_t)store_now(transition->transaction)},
-                                  transition->error);
+    int r = statement_task_finish(
+        transition->transaction,
+        &(TaskFinishParameters){.tenant = key.tenant,
+                                .execution_id = key.execution_id,
+                                .number = key.number,
+                                .state = "cancelled",
+                                .error_code = "",
+                                .error_message = "",
+                                .result = "{}",
+                                .failures = failures,
+                                .finished_at = (int64_t)store_now(transition->transaction)},
+        transition->error);
     if (r >= 0)
         r = transition_record_task(transition, key, cluster_id, node_id, "task_cancelled", "warning",
                                    "The task was given back while its execution was ending.");
@@ -123,22 +129,24 @@ static int offer_again(Transition *transition, TaskKey key, const TaskForReportR
 {
     ExecutionGetRow execution;
     int r = statement_execution_get(transition->transaction,
-                                    &(ExecutionGetParameters){.tenant = key.tenant, .id = key.execution_id}, &execution,
-                                    transition->error);
+                                    &(ExecutionGetParameters){.tenant = key.tenant, .id = key.execution_id},
+                                    &execution, transition->error);
     if (r <= 0)
         return r;
     effects_release(transition->effects, key.execution_id, key.number);
     if (!string_equal(execution.status, "started"))
         return cancel_returned(transition, key, task->cluster_id, task->node_id, task->failures);
-    r = statement_task_offer_again(transition->transaction,
-                                   &(TaskOfferAgainParameters){.tenant = key.tenant,
-                                                               .execution_id = key.execution_id,
-                                                               .number = key.number,
-                                                               .attempt = task->attempt,
-                                                               .not_before = (int64_t)store_now(transition->transaction)},
-                                   transition->error);
+    r = statement_task_offer_again(
+        transition->transaction,
+        &(TaskOfferAgainParameters){.tenant = key.tenant,
+                                    .execution_id = key.execution_id,
+                                    .number = key.number,
+                                    .attempt = task->attempt,
+                                    .not_before = (int64_t)store_now(transition->transaction)},
+        transition->error);
     if (r >= 0)
-        r = transition_record_task(transition, key, task->cluster_id, task->node_id, "task_offered_again", "warning", reason);
+        r = transition_record_task(transition, key, task->cluster_id, task->node_id, "task_offered_again",
+                                   "warning", reason);
     if (r >= 0)
         r = transition_progress(transition, key.tenant, key.execution_id, (ExecutionProgress){.leased = -1});
     transition->effects->has_runnable = true;
@@ -146,28 +154,31 @@ static int offer_again(Transition *transition, TaskKey key, const TaskForReportR
 }
 
 /* Finds a task that is leased with this attempt; 0 when it is not. */
-static int find_leased(Transition *transition, const char *task, int64_t attempt, TaskKey *ret_key, TaskForReportRow *ret_row)
+static int find_leased(Transition *transition, const char *task, int64_t attempt, TaskKey *ret_key,
+                       TaskForReportRow *ret_row)
 {
     char execution_id[ID_SIZE];
     int64_t number;
     if (!engine_task_parse(task, execution_id, &number))
         return 0;
     ExecutionTenantRow owner;
-    int r = statement_execution_tenant(transition->transaction, &(ExecutionTenantParameters){.id = execution_id}, &owner,
-                                       transition->error);
+    int r = statement_execution_tenant(
+        transition->transaction, &(ExecutionTenantParameters){.id = execution_id}, &owner, transition->error);
     if (r <= 0)
         return r;
-    *ret_key = (TaskKey){owner.tenant, arena_string(store_arena(transition->transaction), execution_id), number};
+    *ret_key =
+        (TaskKey){owner.tenant, arena_string(store_arena(transition->transaction), execution_id), number};
     r = statement_task_for_report(
         transition->transaction,
-        &(TaskForReportParameters){.tenant = owner.tenant, .execution_id = execution_id, .number = number}, ret_row,
-        transition->error);
+        &(TaskForReportParameters){.tenant = owner.tenant, .execution_id = execution_id, .number = number},
+        ret_row, transition->error);
     if (r <= 0)
         return r;
     return string_equal(ret_row->state, "leased") && ret_row->attempt == attempt;
 }
 
-int engine_expire(Engine *engine, StoreTransaction *transaction, const EngineExpired *expired, EngineEffects *effects, Error *error)
+int engine_expire(Engine *engine, StoreTransaction *transaction, const EngineExpired *expired,
+                  EngineEffects *effects, Error *error)
 {
     Transition transition = {
         .engine = engine, .transaction = transaction, .effects = effects, .error = error, .actor = "system"};
@@ -183,17 +194,19 @@ int engine_expire(Engine *engine, StoreTransaction *transaction, const EngineExp
             effects_release(effects, execution_id, number);
         return 0;
     }
-    return offer_again(&transition, key, &task, "The provisioner did not answer in time; the task is offered again.");
+    return offer_again(&transition, key, &task,
+                       "The provisioner did not answer in time; the task is offered again.");
 }
 
-int engine_give_back(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch, const char *task_id,
-                     int64_t attempt, EngineEffects *effects, Error *error)
+int engine_give_back(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch,
+                     const char *task_id, int64_t attempt, EngineEffects *effects, Error *error)
 {
     Transition transition = {.engine = engine,
                              .transaction = transaction,
                              .effects = effects,
                              .error = error,
-                             .actor = arena_format(store_arena(transaction), "provisioner:%s", provisioner_id)};
+                             .actor =
+                                 arena_format(store_arena(transaction), "provisioner:%s", provisioner_id)};
     TaskKey key;
     TaskForReportRow task;
     int r = find_leased(&transition, task_id, attempt, &key, &task);

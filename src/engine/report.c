@@ -28,17 +28,19 @@ static int find_task(Transition *transition, const char *tenant, const char *tas
         return 0;
     if (!tenant) {
         ExecutionTenantRow owner;
-        int r = statement_execution_tenant(transition->transaction, &(ExecutionTenantParameters){.id = execution_id}, &owner,
+        int r = statement_execution_tenant(transition->transaction,
+                                           &(ExecutionTenantParameters){.id = execution_id}, &owner,
                                            transition->error);
         if (r <= 0)
             return r;
         tenant = owner.tenant;
     }
-    reported->key = (TaskKey){tenant, arena_string(store_arena(transition->transaction), execution_id), number};
+    reported->key =
+        (TaskKey){tenant, arena_string(store_arena(transition->transaction), execution_id), number};
     return statement_task_for_report(
         transition->transaction,
-        &(TaskForReportParameters){.tenant = tenant, .execution_id = execution_id, .number = number}, &reported->row,
-        transition->error);
+        &(TaskForReportParameters){.tenant = tenant, .execution_id = execution_id, .number = number},
+        &reported->row, transition->error);
 }
 
 static int finish(Transition *transition, const Reported *reported, const char *state, const char *error_code,
@@ -66,13 +68,15 @@ static int finish(Transition *transition, const Reported *reported, const char *
 static const char *describe(Transition *transition, const Reported *reported, const char *message)
 {
     return arena_format(store_arena(transition->transaction), "%s%s%s%s%s", reported->row.action,
-                        *reported->row.service ? " " : "", reported->row.service, *message ? ": " : "", message);
+                        *reported->row.service ? " " : "", reported->row.service, *message ? ": " : "",
+                        message);
 }
 
-static int record(Transition *transition, const Reported *reported, const char *type, const char *severity, const char *message)
+static int record(Transition *transition, const Reported *reported, const char *type, const char *severity,
+                  const char *message)
 {
-    return transition_record_task(transition, reported->key, reported->row.cluster_id, reported->row.node_id, type, severity,
-                                  describe(transition, reported, message));
+    return transition_record_task(transition, reported->key, reported->row.cluster_id, reported->row.node_id,
+                                  type, severity, describe(transition, reported, message));
 }
 
 static ExecutionProgress ending(const Reported *reported)
@@ -125,9 +129,10 @@ static int try_again(Transition *transition, const Reported *reported, const cha
                                  transition->error);
     if (r >= 0)
         r = record(transition, reported, "task_retried", "warning",
-                   arena_format(store_arena(transition->transaction), "failed (%" PRId64 " of %" PRId64
-                                "), tried again in %.1f s: %s",
-                                failures, reported->row.maximum_failures, (double)delay / (double)USEC_PER_SEC, message));
+                   arena_format(store_arena(transition->transaction),
+                                "failed (%" PRId64 " of %" PRId64 "), tried again in %.1f s: %s", failures,
+                                reported->row.maximum_failures, (double)delay / (double)USEC_PER_SEC,
+                                message));
     transition->effects->has_runnable = true;
     if (r >= 0)
         r = transition_progress(transition, reported->key.tenant, reported->key.execution_id,
@@ -139,15 +144,16 @@ static int fail(Transition *transition, const Reported *reported, const char *co
 {
     int r = finish(transition, reported, "failed", code, message, "{}");
     if (r >= 0)
-        r = node_state_fail(transition, reported->key.tenant, reported->row.cluster_id, reported->row.node_id);
+        r = node_state_fail(transition, reported->key.tenant, reported->row.cluster_id,
+                            reported->row.node_id);
     if (r >= 0)
         r = record(transition, reported, "task_failed", "error", message);
     ExecutionGetRow execution;
     if (r >= 0)
         r = statement_execution_get(
             transition->transaction,
-            &(ExecutionGetParameters){.tenant = reported->key.tenant, .id = reported->key.execution_id}, &execution,
-            transition->error);
+            &(ExecutionGetParameters){.tenant = reported->key.tenant, .id = reported->key.execution_id},
+            &execution, transition->error);
     if (r <= 0)
         return r;
     ExecutionProgress progress = ending(reported);
@@ -164,7 +170,8 @@ static int cancelled(Transition *transition, const Reported *reported)
     if (r >= 0)
         r = record(transition, reported, "task_cancelled", "warning", "");
     if (r >= 0)
-        r = transition_progress(transition, reported->key.tenant, reported->key.execution_id, ending(reported));
+        r = transition_progress(transition, reported->key.tenant, reported->key.execution_id,
+                                ending(reported));
     return r;
 }
 
@@ -189,19 +196,20 @@ static int undecided(Transition *transition, const Reported *reported, const cha
     return r;
 }
 
-static int settle_failure(Transition *transition, const Reported *reported, const EngineReport *report, const char *code,
-                          const char *message)
+static int settle_failure(Transition *transition, const Reported *reported, const EngineReport *report,
+                          const char *code, const char *message)
 {
     ExecutionGetRow execution;
     int r = statement_execution_get(
         transition->transaction,
-        &(ExecutionGetParameters){.tenant = reported->key.tenant, .id = reported->key.execution_id}, &execution,
-        transition->error);
+        &(ExecutionGetParameters){.tenant = reported->key.tenant, .id = reported->key.execution_id},
+        &execution, transition->error);
     if (r <= 0)
         return r;
     bool may_retry = report->is_retry_sensible && string_equal(execution.status, "started") &&
                      reported->row.failures + 1 < reported->row.maximum_failures;
-    return may_retry ? try_again(transition, reported, code, message) : fail(transition, reported, code, message);
+    return may_retry ? try_again(transition, reported, code, message)
+                     : fail(transition, reported, code, message);
 }
 
 static int settle(Transition *transition, const Reported *reported, const EngineReport *report)
@@ -224,7 +232,8 @@ static int settle(Transition *transition, const Reported *reported, const Engine
     case ENGINE_REPORT_CANCELLED:
         return cancelled(transition, reported);
     case ENGINE_REPORT_UNKNOWN:
-        return undecided(transition, reported, *message ? message : "Nobody can know whether the step took effect.");
+        return undecided(transition, reported,
+                         *message ? message : "Nobody can know whether the step took effect.");
     case _ENGINE_REPORT_MAX:
     case _ENGINE_REPORT_INVALID:
     default:
@@ -239,7 +248,8 @@ int engine_report(Engine *engine, StoreTransaction *transaction, const char *pro
                              .transaction = transaction,
                              .effects = effects,
                              .error = error,
-                             .actor = arena_format(store_arena(transaction), "provisioner:%s", provisioner_id)};
+                             .actor =
+                                 arena_format(store_arena(transaction), "provisioner:%s", provisioner_id)};
     Reported reported = {.was_leased = true};
     int r = find_task(&transition, NULL, report->task, &reported);
     if (r <= 0)
@@ -251,14 +261,14 @@ int engine_report(Engine *engine, StoreTransaction *transaction, const char *pro
     return r < 0 ? r : 1;
 }
 
-int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id, bool is_forced,
-                  const char *actor, EngineEffects *effects, Error *error)
+int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
+                  bool is_forced, const char *actor, EngineEffects *effects, Error *error)
 {
     Transition transition = {
         .engine = engine, .transaction = transaction, .effects = effects, .error = error, .actor = actor};
     ExecutionGetRow execution;
-    int r = statement_execution_get(transaction, &(ExecutionGetParameters){.tenant = tenant, .id = execution_id}, &execution,
-                                    error);
+    int r = statement_execution_get(
+        transaction, &(ExecutionGetParameters){.tenant = tenant, .id = execution_id}, &execution, error);
     if (r < 0)
         return r;
     if (r == 0)
@@ -271,8 +281,8 @@ int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *ten
         TasksLeasedOfExecutionRow *rows;
         size_t count;
         r = statement_tasks_leased_of_execution(
-            transaction, &(TasksLeasedOfExecutionParameters){.tenant = tenant, .execution_id = execution_id}, &rows, &count,
-            error);
+            transaction, &(TasksLeasedOfExecutionParameters){.tenant = tenant, .execution_id = execution_id},
+            &rows, &count, error);
         for (size_t i = 0; i < count && r >= 0; i++) {
             Reported reported = {.was_leased = true};
             char task[TASK_ID_SIZE];
@@ -285,11 +295,12 @@ int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *ten
             return r;
     }
     return transition_stop_execution(&transition, tenant, execution_id, "cancelling",
-                                     arena_format(store_arena(transaction), "cancelled by %s", actor), (ExecutionProgress){0});
+                                     arena_format(store_arena(transaction), "cancelled by %s", actor),
+                                     (ExecutionProgress){0});
 }
 
-int engine_decide(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *task, EngineDecision decision,
-                  const char *actor, EngineEffects *effects, Error *error)
+int engine_decide(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *task,
+                  EngineDecision decision, const char *actor, EngineEffects *effects, Error *error)
 {
     Transition transition = {
         .engine = engine, .transaction = transaction, .effects = effects, .error = error, .actor = actor};
@@ -300,7 +311,8 @@ int engine_decide(Engine *engine, StoreTransaction *transaction, const char *ten
     if (r == 0)
         return error_set(error, ERROR_NOT_FOUND, "There is no operation '%s'.", task);
     if (!string_equal(reported.row.state, "needs_decision"))
-        return error_set(error, ERROR_CONFLICT, "The operation is %s and needs no decision.", reported.row.state);
+        return error_set(error, ERROR_CONFLICT, "The operation is %s and needs no decision.",
+                         reported.row.state);
     if (decision == ENGINE_DECISION_DONE)
         return succeed(&transition, &reported, "{}");
     if (decision == ENGINE_DECISION_FAIL)
@@ -317,7 +329,8 @@ int engine_decide(Engine *engine, StoreTransaction *transaction, const char *ten
     if (r >= 0)
         r = record(&transition, &reported, "task_retried", "warning", "run again by decision");
     if (r >= 0)
-        r = transition_progress(&transition, tenant, reported.key.execution_id, (ExecutionProgress){.undecided = -1});
+        r = transition_progress(&transition, tenant, reported.key.execution_id,
+                                (ExecutionProgress){.undecided = -1});
     effects->has_runnable = true;
     return r;
 }

@@ -37,7 +37,8 @@ static int64_t now(const Transition *transition)
     return (int64_t)store_now(transition->transaction);
 }
 
-int engine_publish(StoreTransaction *transaction, const EngineEvent *event, EngineEffects *effects, Error *error)
+int engine_publish(StoreTransaction *transaction, const EngineEvent *event, EngineEffects *effects,
+                   Error *error)
 {
     EventInsertRow row;
     int r = statement_event_insert(transaction,
@@ -58,8 +59,8 @@ int engine_publish(StoreTransaction *transaction, const EngineEvent *event, Engi
     return 0;
 }
 
-int transition_record_task(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id, const char *state,
-                           const char *severity, const char *message)
+int transition_record_task(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id,
+                           const char *state, const char *severity, const char *message)
 {
     int r = engine_publish(transition->transaction,
                            &(EngineEvent){.tenant = key.tenant,
@@ -82,8 +83,8 @@ int transition_record_task(Transition *transition, TaskKey key, const char *clus
         transition->error);
 }
 
-static int set_cluster_status(Transition *transition, const char *tenant, const char *cluster_id, const char *execution_id,
-                              const char *status, const char *message)
+static int set_cluster_status(Transition *transition, const char *tenant, const char *cluster_id,
+                              const char *execution_id, const char *status, const char *message)
 {
     int r = statement_cluster_set_status(transition->transaction,
                                          &(ClusterSetStatusParameters){.tenant = tenant,
@@ -161,8 +162,8 @@ static void frontier_push(Frontier *frontier, int64_t number)
     frontier->numbers[frontier->count++] = number;
 }
 
-static int enter(Transition *transition, TaskKey key, const char *kind, const char *node_id, Frontier *frontier,
-                 ExecutionProgress *progress)
+static int enter(Transition *transition, TaskKey key, const char *kind, const char *node_id,
+                 Frontier *frontier, ExecutionProgress *progress)
 {
     if (!string_equal(kind, "join"))
         return make_ready(transition, key, node_id);
@@ -171,17 +172,18 @@ static int enter(Transition *transition, TaskKey key, const char *kind, const ch
     return finish_join(transition, key);
 }
 
-static int drain_frontier(Transition *transition, TaskKey key, Frontier *frontier, ExecutionProgress *progress)
+static int drain_frontier(Transition *transition, TaskKey key, Frontier *frontier,
+                          ExecutionProgress *progress)
 {
     while (frontier->count > 0) {
         int64_t number = frontier->numbers[--frontier->count];
         TasksReleaseSuccessorsRow *rows;
         size_t count;
-        int r = statement_tasks_release_successors(transition->transaction,
-                                                   &(TasksReleaseSuccessorsParameters){.tenant = key.tenant,
-                                                                                       .execution_id = key.execution_id,
-                                                                                       .predecessor = number},
-                                                   &rows, &count, transition->error);
+        int r = statement_tasks_release_successors(
+            transition->transaction,
+            &(TasksReleaseSuccessorsParameters){
+                .tenant = key.tenant, .execution_id = key.execution_id, .predecessor = number},
+            &rows, &count, transition->error);
         for (size_t i = 0; i < count && r >= 0; i++)
             if (rows[i].waiting_for == 0)
                 r = enter(transition, (TaskKey){key.tenant, key.execution_id, rows[i].number}, rows[i].kind,
@@ -205,15 +207,16 @@ static int release_roots(Transition *transition, TaskKey key, ExecutionProgress 
 {
     TasksRootsRow *rows;
     size_t count;
-    int r = statement_tasks_roots(transition->transaction,
-                                  &(TasksRootsParameters){.tenant = key.tenant, .execution_id = key.execution_id}, &rows,
-                                  &count, transition->error);
+    int r =
+        statement_tasks_roots(transition->transaction,
+                              &(TasksRootsParameters){.tenant = key.tenant, .execution_id = key.execution_id},
+                              &rows, &count, transition->error);
     if (r < 0)
         return r;
     Frontier frontier = {0};
     for (size_t i = 0; i < count && r >= 0; i++)
-        r = enter(transition, (TaskKey){key.tenant, key.execution_id, rows[i].number}, rows[i].kind, rows[i].node_id,
-                  &frontier, progress);
+        r = enter(transition, (TaskKey){key.tenant, key.execution_id, rows[i].number}, rows[i].kind,
+                  rows[i].node_id, &frontier, progress);
     if (r >= 0)
         r = drain_frontier(transition, key, &frontier, progress);
     free(frontier.numbers);
@@ -224,23 +227,26 @@ int transition_begin_execution(Transition *transition, const char *tenant, const
 {
     ExecutionNextPendingRow next;
     int r = statement_execution_next_pending(
-        transition->transaction, &(ExecutionNextPendingParameters){.tenant = tenant, .cluster_id = cluster_id}, &next,
+        transition->transaction,
+        &(ExecutionNextPendingParameters){.tenant = tenant, .cluster_id = cluster_id}, &next,
         transition->error);
     if (r <= 0 || !string_equal(next.status, "pending"))
         return MIN(r, 0);
     r = statement_execution_start(
         transition->transaction,
-        &(ExecutionStartParameters){.tenant = tenant, .id = next.id, .started_at = now(transition)}, transition->error);
+        &(ExecutionStartParameters){.tenant = tenant, .id = next.id, .started_at = now(transition)},
+        transition->error);
     if (r < 0)
         return r;
 
     ExecutionGetRow execution;
-    r = statement_execution_get(transition->transaction, &(ExecutionGetParameters){.tenant = tenant, .id = next.id},
-                                &execution, transition->error);
+    r = statement_execution_get(transition->transaction,
+                                &(ExecutionGetParameters){.tenant = tenant, .id = next.id}, &execution,
+                                transition->error);
     if (r < 0)
         return r;
-    r = set_cluster_status(transition, tenant, cluster_id, next.id, find_workflow(execution.workflow)->cluster_running,
-                           "");
+    r = set_cluster_status(transition, tenant, cluster_id, next.id,
+                           find_workflow(execution.workflow)->cluster_running, "");
     if (r < 0)
         return r;
     ExecutionProgress progress = {0};
@@ -256,13 +262,14 @@ int transition_release_node(Transition *transition, const char *tenant, const ch
         return 0;
     TaskNextOnNodeRow next;
     int r = statement_task_next_on_node(transition->transaction,
-                                        &(TaskNextOnNodeParameters){.tenant = tenant, .node_id = node_id}, &next,
-                                        transition->error);
+                                        &(TaskNextOnNodeParameters){.tenant = tenant, .node_id = node_id},
+                                        &next, transition->error);
     if (r < 0)
         return r;
     int64_t number = r == 1 ? next.number : 0;
     r = statement_node_set_active(
-        transition->transaction, &(NodeSetActiveParameters){.tenant = tenant, .node_id = node_id, .number = number},
+        transition->transaction,
+        &(NodeSetActiveParameters){.tenant = tenant, .node_id = node_id, .number = number},
         transition->error);
     if (r < 0 || number == 0)
         return MIN(r, 0);
@@ -276,16 +283,18 @@ int transition_release_node(Transition *transition, const char *tenant, const ch
     return MIN(r, 0);
 }
 
-static int finish_execution(Transition *transition, const char *tenant, const char *id, const char *cluster_id,
-                            const Workflow *workflow, const char *status)
+static int finish_execution(Transition *transition, const char *tenant, const char *id,
+                            const char *cluster_id, const Workflow *workflow, const char *status)
 {
     ExecutionGetRow execution;
-    int r = statement_execution_get(transition->transaction, &(ExecutionGetParameters){.tenant = tenant, .id = id},
-                                    &execution, transition->error);
+    int r = statement_execution_get(transition->transaction,
+                                    &(ExecutionGetParameters){.tenant = tenant, .id = id}, &execution,
+                                    transition->error);
     if (r >= 0)
         r = statement_execution_finish(
             transition->transaction,
-            &(ExecutionFinishParameters){.tenant = tenant, .id = id, .status = status, .finished_at = now(transition)},
+            &(ExecutionFinishParameters){
+                .tenant = tenant, .id = id, .status = status, .finished_at = now(transition)},
             transition->error);
     if (r >= 0)
         r = statement_nodes_release(transition->transaction,
@@ -301,31 +310,34 @@ static int finish_execution(Transition *transition, const char *tenant, const ch
                                            transition->error);
     /* The generated secrets of a cluster die with it. */
     if (r >= 0 && is_success && string_equal(workflow->cluster_succeeded, "terminated"))
-        r = statement_sealed_values_delete_owner(
-            transition->transaction,
-            &(SealedValuesDeleteOwnerParameters){.tenant = tenant, .owner_kind = "cluster", .owner = cluster_id},
-            transition->error);
+        r = statement_sealed_values_delete_owner(transition->transaction,
+                                                 &(SealedValuesDeleteOwnerParameters){.tenant = tenant,
+                                                                                      .owner_kind = "cluster",
+                                                                                      .owner = cluster_id},
+                                                 transition->error);
     if (r >= 0)
         r = set_cluster_status(transition, tenant, cluster_id, id,
                                is_success ? workflow->cluster_succeeded : workflow->cluster_failed,
                                is_success ? "" : execution.error);
     if (r >= 0)
-        r = engine_publish(transition->transaction,
-                           &(EngineEvent){.tenant = tenant,
-                                          .type = is_success ? "execution_succeeded"
-                                                  : string_equal(status, "cancelled") ? "execution_cancelled"
-                                                                                      : "execution_failed",
-                                          .severity = is_success ? "info" : "error",
-                                          .cluster_id = cluster_id,
-                                          .execution_id = id,
-                                          .message = is_success ? "All tasks have succeeded." : execution.error},
-                           transition->effects, transition->error);
+        r = engine_publish(
+            transition->transaction,
+            &(EngineEvent){.tenant = tenant,
+                           .type = is_success                          ? "execution_succeeded"
+                                   : string_equal(status, "cancelled") ? "execution_cancelled"
+                                                                       : "execution_failed",
+                           .severity = is_success ? "info" : "error",
+                           .cluster_id = cluster_id,
+                           .execution_id = id,
+                           .message = is_success ? "All tasks have succeeded." : execution.error},
+            transition->effects, transition->error);
     if (r < 0)
         return r;
     return transition_begin_execution(transition, tenant, cluster_id);
 }
 
-int transition_progress(Transition *transition, const char *tenant, const char *execution_id, ExecutionProgress progress)
+int transition_progress(Transition *transition, const char *tenant, const char *execution_id,
+                        ExecutionProgress progress)
 {
     ExecutionCountTasksRow row;
     int r = statement_execution_count_tasks(transition->transaction,
@@ -342,8 +354,10 @@ int transition_progress(Transition *transition, const char *tenant, const char *
     if (string_equal(row.status, "started"))
         return row.tasks_finished < row.tasks_total
                    ? 0
-                   : finish_execution(transition, tenant, execution_id, row.cluster_id, workflow, "terminated");
-    bool is_failing = string_equal(row.status, "failing"), is_cancelling = string_equal(row.status, "cancelling");
+                   : finish_execution(transition, tenant, execution_id, row.cluster_id, workflow,
+                                      "terminated");
+    bool is_failing = string_equal(row.status, "failing"),
+         is_cancelling = string_equal(row.status, "cancelling");
     if ((!is_failing && !is_cancelling) || row.tasks_leased > 0)
         return 0;
     r = statement_tasks_give_up_undecided(transition->transaction,
@@ -352,32 +366,32 @@ int transition_progress(Transition *transition, const char *tenant, const char *
                                                                             .finished_at = now(transition)},
                                           transition->error);
     if (r > 0)
-        r = statement_execution_count_tasks(transition->transaction,
-                                            &(ExecutionCountTasksParameters){.tenant = tenant,
-                                                                             .id = execution_id,
-                                                                             .finished = r,
-                                                                             .failed = r,
-                                                                             .undecided = -r},
-                                            &row, transition->error);
+        r = statement_execution_count_tasks(
+            transition->transaction,
+            &(ExecutionCountTasksParameters){
+                .tenant = tenant, .id = execution_id, .finished = r, .failed = r, .undecided = -r},
+            &row, transition->error);
     if (r < 0)
         return r;
     return finish_execution(transition, tenant, execution_id, row.cluster_id, workflow,
                             is_failing ? "failed" : "cancelled");
 }
 
-int transition_stop_execution(Transition *transition, const char *tenant, const char *execution_id, const char *status,
-                              const char *reason, ExecutionProgress progress)
+int transition_stop_execution(Transition *transition, const char *tenant, const char *execution_id,
+                              const char *status, const char *reason, ExecutionProgress progress)
 {
     int r = statement_execution_set_status(
         transition->transaction,
-        &(ExecutionSetStatusParameters){.tenant = tenant, .id = execution_id, .status = status, .error = reason},
+        &(ExecutionSetStatusParameters){
+            .tenant = tenant, .id = execution_id, .status = status, .error = reason},
         transition->error);
     if (r < 0)
         return r;
-    r = statement_tasks_cancel_open(
-        transition->transaction,
-        &(TasksCancelOpenParameters){.tenant = tenant, .execution_id = execution_id, .finished_at = now(transition)},
-        transition->error);
+    r = statement_tasks_cancel_open(transition->transaction,
+                                    &(TasksCancelOpenParameters){.tenant = tenant,
+                                                                 .execution_id = execution_id,
+                                                                 .finished_at = now(transition)},
+                                    transition->error);
     if (r < 0)
         return r;
     progress.finished += r;

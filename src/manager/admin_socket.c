@@ -38,8 +38,10 @@ typedef struct AdminRequest {
 
 static const JsonField request_fields[] = {
     {"op", JSON_FIELD_STRING, offsetof(AdminRequest, op), JSON_FIELD_REQUIRED, 1, 16, "token or ping"},
-    {"username", JSON_FIELD_STRING, offsetof(AdminRequest, username), JSON_FIELD_IDENTIFIER, 1, 255, "account"},
-    {"life_seconds", JSON_FIELD_INTEGER, offsetof(AdminRequest, life_seconds), 0, 1, LIFE_MAX_SECONDS, "of the token"},
+    {"username", JSON_FIELD_STRING, offsetof(AdminRequest, username), JSON_FIELD_IDENTIFIER, 1, 255,
+     "account"},
+    {"life_seconds", JSON_FIELD_INTEGER, offsetof(AdminRequest, life_seconds), 0, 1, LIFE_MAX_SECONDS,
+     "of the token"},
     {0},
 };
 
@@ -57,7 +59,8 @@ static int answer(AdminSocket *admin, const char *line, size_t size, Buffer *out
     if (!string_equal(request.op, "token") || !request.username)
         return error_set(error, ERROR_BAD_REQUEST, "The requests are token and ping.");
     _cleanup_free_ char *token = NULL;
-    r = api_admin_token(admin->api, request.username, (Usec)request.life_seconds * USEC_PER_SEC, &token, error);
+    r = api_admin_token(admin->api, request.username, (Usec)request.life_seconds * USEC_PER_SEC, &token,
+                        error);
     if (r >= 0)
         r = buffer_append_format(out, "{\"value\":\"%s\"}\n", token);
     if (token)
@@ -96,7 +99,8 @@ static int on_connection(sd_event_source *source, int descriptor, uint32_t event
         return 0;
     struct ucred peer;
     socklen_t size = sizeof(peer);
-    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || (peer.uid != 0 && peer.uid != getuid())) {
+    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 ||
+        (peer.uid != 0 && peer.uid != getuid())) {
         log_warning("Refused a caller of the administration socket.");
         return 0;
     }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Administration on this machine: a Unix socket that answers root and the manager's own user. One JSON object a line in, one out:
- * {"op":"token","username":"admin","life_seconds":900} -> {"value":"btk-…"}; {"op":"ping"} -> {"version":"…"}. Loop thread; at most
- * a few callers, each for one request. */
+/* Administration on this machine: a Unix socket that answers root and the manager's own user. One JSON object
+ * a line in, one out:
+ * {"op":"token","username":"admin","life_seconds":900} -> {"value":"btk-…"}; {"op":"ping"} ->
+ * {"version":"…"}. Loop thread; at most a few callers, each for one request. */
 
 #include <systemd/sd-event.h>
 

@@ -58,7 +58,8 @@ static void add_name(Names *names, const char *text)
     for (size_t i = 0; i < address.size; i++)
         is_wildcard &= address.bytes[i] == 0;
     for (size_t i = 0; i < names->address_count; i++)
-        if (names->addresses[i].size == address.size && memcmp(names->addresses[i].bytes, address.bytes, address.size) == 0)
+        if (names->addresses[i].size == address.size &&
+            memcmp(names->addresses[i].bytes, address.bytes, address.size) == 0)
             return;
     if (!is_wildcard && names->address_count < ADDRESSES_MAX)
         names->addresses[names->address_count++] = address;
@@ -98,18 +99,22 @@ static bool is_good(const ManagerConfig *config, IdentityKind kind, const Names 
     size_t size;
     _cleanup_certificate_ Certificate *certificate = NULL;
     Error error = ERROR_INIT;
-    if (file_read(path, CHAIN_LIMIT, &chain, &size) < 0 || certificate_from_pem(chain, size, &certificate, &error) < 0 ||
+    if (file_read(path, CHAIN_LIMIT, &chain, &size) < 0 ||
+        certificate_from_pem(chain, size, &certificate, &error) < 0 ||
         certificate_verify(chain, ca, CERTIFICATE_SERVER, NULL, 0, &error) < 0)
         return false;
     _cleanup_certificate_info_ CertificateInfo info = {0};
     certificate_info(certificate, &info);
     Usec now = clock_realtime(&system_clock);
-    return covers(&info, names) && info.not_after > now && info.not_after - now > (info.not_after - info.not_before) / 3;
+    return covers(&info, names) && info.not_after > now &&
+           info.not_after - now > (info.not_after - info.not_before) / 3;
 }
 
-static int issue(const ManagerConfig *config, IdentityKind kind, const Names *names, KeeperClient *keeper, Error *error)
+static int issue(const ManagerConfig *config, IdentityKind kind, const Names *names, KeeperClient *keeper,
+                 Error *error)
 {
-    _cleanup_free_ char *key_path = identity_key_path(config, kind), *chain_path = identity_chain_path(config, kind);
+    _cleanup_free_ char *key_path = identity_key_path(config, kind),
+                        *chain_path = identity_chain_path(config, kind);
     _cleanup_private_key_ PrivateKey *key = NULL;
     _cleanup_free_ uint8_t *spki = NULL;
     size_t spki_size;

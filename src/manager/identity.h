@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The manager's own certificates: one for each listener, the key made here, signed by the keeper, renewed when a third of its life is
- * left or when an address was added. As the manager's user. */
+/* The manager's own certificates: one for each listener, the key made here, signed by the keeper, renewed
+ * when a third of its life is left or when an address was added. As the manager's user. */
 
 #include "custody/keeper_client.h"
 #include "manager/manager_config.h"

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/openapi.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -20,7 +21,8 @@ static const Option global_options[] = {
 
 static int report(const Error *error)
 {
-    (void)fprintf(stderr, "bastide-manager: %s%s%s\n", *error->field ? error->field : "", *error->field ? ": " : "", error->text);
+    (void)fprintf(stderr, "bastide-manager: %s%s%s\n", *error->field ? error->field : "",
+                  *error->field ? ": " : "", error->text);
     return error_describe(error->code)->exit_status;
 }
 
@@ -30,7 +32,8 @@ static int with_config(const ParsedOptions *options, Action action, bool becomes
 {
     Error error = ERROR_INIT;
     ManagerConfig config = {0};
-    int r = manager_config_load(options_get(options, "config") ?: BASTIDE_PREFIX "/etc/manager.conf", &config, &error);
+    int r = manager_config_load(options_get(options, "config") ?: BASTIDE_PREFIX "/etc/manager.conf", &config,
+                                &error);
     if (r >= 0) {
         LogLevel level = log_level_from_string(config.log_level);
         log_init("bastide-manager", level < 0 ? LOG_LEVEL_INFO : level,
@@ -60,8 +63,9 @@ static int print_token(const ManagerConfig *config, Error *error)
 {
     _cleanup_free_ char *answer = NULL;
     _cleanup_json_ json_t *document = NULL;
-    int r = admin_socket_ask(config->admin_socket, "{\"op\":\"token\",\"username\":\"admin\",\"life_seconds\":900}", &answer,
-                             error);
+    int r =
+        admin_socket_ask(config->admin_socket,
+                         "{\"op\":\"token\",\"username\":\"admin\",\"life_seconds\":900}", &answer, error);
     if (r >= 0)
         r = json_parse(answer, strlen(answer), 4096, &document, error);
     if (r < 0)
@@ -90,13 +94,25 @@ static int verb_config(const ParsedOptions *options, void *context)
     return EXIT_SUCCESS;
 }
 
+static int verb_openapi(const ParsedOptions *options, void *context)
+{
+    (void)options;
+    (void)context;
+    _cleanup_json_ json_t *document = openapi_document();
+    bool is_written = json_dumpf(document, stdout, JSON_INDENT(1)) == 0 && puts("") >= 0;
+    return is_written && fflush(stdout) == 0 ? EXIT_SUCCESS : error_describe(ERROR_IO)->exit_status;
+}
+
 static const Verb verbs[] = {
     {"init", "", 0, 0, NULL, "prepare certificates, database and the first administrator; safe to repeat",
-     "The keeper must run. Prints the one-time password of the first administrator on the terminal, once.", verb_init},
-    {"run", "", 0, 0, NULL, "answer the API until stopped", "SIGTERM finishes what runs; SIGHUP reads the certificates again.",
-     verb_run},
-    {"token", "", 0, 0, NULL, "make an administrator's token of 15 minutes over the local socket (root only)", NULL, verb_token},
+     "The keeper must run. Prints the one-time password of the first administrator on the terminal, once.",
+     verb_init},
+    {"run", "", 0, 0, NULL, "answer the API until stopped",
+     "SIGTERM finishes what runs; SIGHUP reads the certificates again.", verb_run},
+    {"token", "", 0, 0, NULL, "make an administrator's token of 15 minutes over the local socket (root only)",
+     NULL, verb_token},
     {"example-config", "", 0, 0, NULL, "print every setting with its default", NULL, verb_config},
+    {"openapi", "", 0, 0, NULL, "print the description of the API (OpenAPI 3.1)", NULL, verb_openapi},
     {0},
 };
 
@@ -107,7 +123,8 @@ int main(int argc, char **argv)
         .summary = "plans, schedules and stores; answers the API",
         .global_options = global_options,
         .verbs = verbs,
-        .epilogue = "Files: " BASTIDE_PREFIX "/etc/manager.conf\nSee also: bastide(1), bastide-keeper(8), bastide-provisioner(8)",
+        .epilogue = "Files: " BASTIDE_PREFIX
+                    "/etc/manager.conf\nSee also: bastide(1), bastide-keeper(8), bastide-provisioner(8)",
     };
     log_init("bastide-manager", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
     return program_run(&program, argc, argv, NULL);

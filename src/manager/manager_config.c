@@ -10,14 +10,15 @@
 
 #include "base/file.h"
 
-#define KEY(section_, key_, type_, member_, default_, minimum_, maximum_, text_)                                                 \
-    {                                                                                                                            \
-        .section = section_, .key = key_, .type = CONFIG_##type_, .offset = offsetof(ManagerConfig, member_),                    \
-        .default_value = default_, .minimum = minimum_, .maximum = maximum_, .description = text_                                \
+#define KEY(section_, key_, type_, member_, default_, minimum_, maximum_, text_)                             \
+    {                                                                                                        \
+        .section = section_, .key = key_, .type = CONFIG_##type_,                                            \
+        .offset = offsetof(ManagerConfig, member_), .default_value = default_, .minimum = minimum_,          \
+        .maximum = maximum_, .description = text_                                                            \
     }
-#define REFUSED(section_, key_, reason_)                                                                                         \
-    {                                                                                                                            \
-        .section = section_, .key = key_, .type = CONFIG_STRING, .refused = reason_, .description = reason_                      \
+#define REFUSED(section_, key_, reason_)                                                                     \
+    {                                                                                                        \
+        .section = section_, .key = key_, .type = CONFIG_STRING, .refused = reason_, .description = reason_  \
     }
 
 const ConfigKey manager_config_keys[] = {
@@ -28,24 +29,31 @@ const ConfigKey manager_config_keys[] = {
     KEY("manager", "log_format", STRING, log_format, "text", 0, 0, "text or json"),
     KEY("manager", "drain", MILLISECONDS, drain_ms, "10s", 0, 600000, "how long a stop waits for requests"),
     KEY("database", "location", STRING, database, NULL, 0, 0,
-        "sqlite:PATH or postgresql:CONNECTION; the connection must say sslmode=verify-full unless it is a Unix socket; the embedded "
+        "sqlite:PATH or postgresql:CONNECTION; the connection must say sslmode=verify-full unless it is a "
+        "Unix socket; the embedded "
         "database in the directory when absent"),
     KEY("database", "readers", INTEGER, readers, "2", 1, 64, "threads that read"),
-    KEY("keeper", "socket", PATH, keeper_socket, BASTIDE_PREFIX "/run/keeper.sock", 0, 0, "socket of the keeper"),
+    KEY("keeper", "socket", PATH, keeper_socket, BASTIDE_PREFIX "/run/keeper.sock", 0, 0,
+        "socket of the keeper"),
     KEY("external", "address", STRING, external_address, "127.0.0.1", 0, 0, "numeric address of the API"),
     KEY("external", "port", INTEGER, external_port, "8443", 0, 65535, "port of the API"),
-    KEY("internal", "address", STRING, internal_address, "127.0.0.1", 0, 0, "numeric address for provisioners"),
+    KEY("internal", "address", STRING, internal_address, "127.0.0.1", 0, 0,
+        "numeric address for provisioners"),
     KEY("internal", "port", INTEGER, internal_port, "53333", 0, 65535, "port for provisioners"),
-    KEY("internal", "lease", MILLISECONDS, lease_ms, "30s", 1000, 3600000, "how long a silent provisioner keeps its tasks"),
-    KEY("internal", "heartbeat", MILLISECONDS, heartbeat_ms, "5s", 100, 600000, "how often a provisioner is heard"),
+    KEY("internal", "lease", MILLISECONDS, lease_ms, "30s", 1000, 3600000,
+        "how long a silent provisioner keeps its tasks"),
+    KEY("internal", "heartbeat", MILLISECONDS, heartbeat_ms, "5s", 100, 600000,
+        "how often a provisioner is heard"),
     KEY("certificates", "management_addresses", LIST, management_addresses, "", 0, 0,
         "further names and addresses of the manager, in its certificates"),
-    KEY("admin", "socket", PATH, admin_socket, BASTIDE_PREFIX "/run/admin.sock", 0, 0, "socket for administration on this machine"),
+    KEY("admin", "socket", PATH, admin_socket, BASTIDE_PREFIX "/run/admin.sock", 0, 0,
+        "socket for administration on this machine"),
     REFUSED("external", "ssl_enabled", "TLS cannot be turned off: clients send passwords and tokens"),
     REFUSED("external", "tls", "TLS cannot be turned off: clients send passwords and tokens"),
     REFUSED("manager", "security_enabled", "authentication and authorisation cannot be turned off"),
     REFUSED("database", "password",
-            "a password does not belong here in the clear: put it into a file of mode 0600 and name it in the connection as passfile=PATH"),
+            "a password does not belong here in the clear: put it into a file of mode 0600 and name it in "
+            "the connection as passfile=PATH"),
     {0},
 };
 
@@ -54,8 +62,8 @@ static int resolve_user(ManagerConfig *config, Error *error)
     errno = 0;
     const struct passwd *entry = getpwnam(config->user);
     if (!entry)
-        return error_set_field(error, ERROR_CONFIGURATION, "manager.user", "There is no account '%s' on this machine.",
-                               config->user);
+        return error_set_field(error, ERROR_CONFIGURATION, "manager.user",
+                               "There is no account '%s' on this machine.", config->user);
     if (entry->pw_uid == 0)
         return error_set_field(error, ERROR_INSECURE, "manager.user", "The manager does not run as root.");
     config->uid = entry->pw_uid;

@@ -25,14 +25,16 @@ typedef struct Server {
     Api *api;
     HttpServer *external, *internal;
     AdminSocket *admin;
-    char *ca_certificate, *internal_url;
+    char *ca_certificate, *internal_url, *bundle_directory;
     unsigned draining; /* servers that still drain */
     bool is_stopping;
 } Server;
 
-static int load_generation(const Server *server, IdentityKind kind, TlsGeneration **ret_generation, Error *error)
+static int load_generation(const Server *server, IdentityKind kind, TlsGeneration **ret_generation,
+                           Error *error)
 {
-    _cleanup_free_ char *key = identity_key_path(server->config, kind), *chain = identity_chain_path(server->config, kind),
+    _cleanup_free_ char *key = identity_key_path(server->config, kind),
+                        *chain = identity_chain_path(server->config, kind),
                         *ca = identity_ca_path(server->config);
     bool is_internal = kind == IDENTITY_INTERNAL;
     TlsServerSettings settings = {.certificate_file = chain,
@@ -44,7 +46,8 @@ static int load_generation(const Server *server, IdentityKind kind, TlsGeneratio
 
 static int ensure_identity(Server *server, unsigned *changed, Error *error)
 {
-    _cleanup_keeper_client_ KeeperClient *keeper = keeper_client_new(server->config->keeper_socket, KEEPER_TIMEOUT);
+    _cleanup_keeper_client_ KeeperClient *keeper =
+        keeper_client_new(server->config->keeper_socket, KEEPER_TIMEOUT);
     return identity_ensure(server->config, keeper, changed, error);
 }
 
@@ -56,7 +59,8 @@ static void swap_generation(Server *server, IdentityKind kind)
         log_error_record(LOG_LEVEL_ERROR, "loading a certificate; the old one stays", &error);
         return;
     }
-    http_server_set_generation(kind == IDENTITY_EXTERNAL ? server->external : server->internal, 0, generation);
+    http_server_set_generation(kind == IDENTITY_EXTERNAL ? server->external : server->internal, 0,
+                               generation);
     tls_generation_unref(generation);
 }
 
@@ -140,7 +144,8 @@ static int attach_signals(Server *server, Error *error)
     if (r >= 0)
         r = sd_event_add_signal(server->event, NULL, SIGHUP, on_reload, server);
     if (r >= 0)
-        r = sd_event_add_time_relative(server->event, NULL, CLOCK_MONOTONIC, CARE_INTERVAL, USEC_PER_SEC, on_care, server);
+        r = sd_event_add_time_relative(server->event, NULL, CLOCK_MONOTONIC, CARE_INTERVAL, USEC_PER_SEC,
+                                       on_care, server);
     return r < 0 ? error_set_errno(error, ERROR_INTERNAL, -r, "Setting up the event loop") : 0;
 }
 
@@ -157,21 +162,23 @@ static int open_store(Server *server, Error *error)
 static int start_api(Server *server, Error *error)
 {
     const ManagerConfig *config = server->config;
-    _cleanup_free_ char *ca_path = identity_ca_path(config), *bundles = manager_path(config, "bundles");
+    _cleanup_free_ char *ca_path = identity_ca_path(config);
     size_t size;
     int r = file_read(ca_path, CA_LIMIT, &server->ca_certificate, &size);
     if (r < 0)
         return error_set_errno(error, ERROR_IO, -r, "Reading %s", ca_path);
+    server->bundle_directory = manager_path(config, "bundles");
     server->internal_url =
         string_format("https://%s:%lld",
-                      config->management_addresses.count > 0 ? config->management_addresses.items[0] : config->internal_address,
+                      config->management_addresses.count > 0 ? config->management_addresses.items[0]
+                                                             : config->internal_address,
                       (long long)config->internal_port);
     ApiSettings settings = {.event = server->event,
                             .store = server->store,
                             .clock = &system_clock,
                             .random = &system_random,
                             .keeper_socket = config->keeper_socket,
-                            .bundle_directory = bundles,
+                            .bundle_directory = server->bundle_directory,
                             .internal_url = server->internal_url,
                             .ca_certificate = server->ca_certificate,
                             .lease = (Usec)config->lease_ms * USEC_PER_MSEC,
@@ -180,8 +187,8 @@ static int start_api(Server *server, Error *error)
     return r < 0 ? r : api_start(server->api, error);
 }
 
-static int listen_on(Server *server, IdentityKind kind, const HttpServerHandler *handler, const char *address, int64_t port,
-                     HttpServer **ret_server, Error *error)
+static int listen_on(Server *server, IdentityKind kind, const HttpServerHandler *handler, const char *address,
+                     int64_t port, HttpServer **ret_server, Error *error)
 {
     TlsGeneration *generation = NULL;
     uint16_t bound;
@@ -207,11 +214,11 @@ static int start(Server *server, Error *error)
     if (r >= 0)
         r = start_api(server, error);
     if (r >= 0)
-        r = listen_on(server, IDENTITY_INTERNAL, &api_internal_handler, config->internal_address, config->internal_port,
-                      &server->internal, error);
+        r = listen_on(server, IDENTITY_INTERNAL, &api_internal_handler, config->internal_address,
+                      config->internal_port, &server->internal, error);
     if (r >= 0)
-        r = listen_on(server, IDENTITY_EXTERNAL, &api_external_handler, config->external_address, config->external_port,
-                      &server->external, error);
+        r = listen_on(server, IDENTITY_EXTERNAL, &api_external_handler, config->external_address,
+                      config->external_port, &server->external, error);
     if (r >= 0)
         r = admin_socket_new(server->event, config->admin_socket, server->api, &server->admin, error);
     return r;
@@ -228,6 +235,7 @@ static void stop(Server *server)
     sd_event_unref(server->event);
     free(server->ca_certificate);
     free(server->internal_url);
+    free(server->bundle_directory);
 }
 
 int server_run(const ManagerConfig *config, Error *error)

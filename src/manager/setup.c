@@ -43,10 +43,11 @@ static int make_first_rows(StoreTransaction *transaction, void *context, Error *
     if (r < 0 || users.total > 0)
         return MIN(r, 0);
     int64_t now = (int64_t)store_now(transaction);
-    r = statement_tenant_insert(
-        transaction,
-        &(TenantInsertParameters){.name = "default_tenant", .description = "The tenant of the beginning", .created_at = now},
-        error);
+    r = statement_tenant_insert(transaction,
+                                &(TenantInsertParameters){.name = "default_tenant",
+                                                          .description = "The tenant of the beginning",
+                                                          .created_at = now},
+                                error);
     if (r >= 0)
         r = statement_user_insert(transaction,
                                   &(UserInsertParameters){.username = ADMINISTRATOR,
@@ -56,13 +57,16 @@ static int make_first_rows(StoreTransaction *transaction, void *context, Error *
                                                           .created_at = now},
                                   error);
     if (r >= 0)
-        r = statement_membership_put(
-            transaction,
-            &(MembershipPutParameters){.tenant = "default_tenant", .username = ADMINISTRATOR, .role = "manager"}, error);
+        r = statement_membership_put(transaction,
+                                     &(MembershipPutParameters){.tenant = "default_tenant",
+                                                                .username = ADMINISTRATOR,
+                                                                .role = "manager"},
+                                     error);
     if (r >= 0)
         r = audit_trail_append(
             transaction,
-            &(AuditRecord){.actor = "local administration", .action = "initialise", .object = "user:admin"}, error);
+            &(AuditRecord){.actor = "local administration", .action = "initialise", .object = "user:admin"},
+            error);
     account->is_made = r >= 0;
     return MIN(r, 0);
 }
@@ -102,7 +106,8 @@ static int prepare_database(const ManagerConfig *config, Error *error)
 {
     Store *store = NULL;
     unsigned applied = 0;
-    StoreSettings settings = {.location = config->database, .readers = 1, .clock = &system_clock, .random = &system_random};
+    StoreSettings settings = {
+        .location = config->database, .readers = 1, .clock = &system_clock, .random = &system_random};
     int r = store_open(&settings, &store, error);
     if (r >= 0)
         r = store_migrate(store, &applied, error);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "base/secret.h"
@@ -108,6 +110,39 @@ int http_client_new(const HttpClientSettings *settings, HttpClient **ret_client,
     return 0;
 }
 
+/* OpenSSL below libcurl writes without MSG_NOSIGNAL: a server that hangs up must not end the program. The
+ * signal is held back in this thread only, and taken off when it came. */
+typedef struct SignalHold {
+    sigset_t before;
+    bool was_pending;
+} SignalHold;
+
+static SignalHold hold_signal(void)
+{
+    SignalHold hold;
+    sigset_t pipe_only, pending;
+
+    (void)sigemptyset(&pipe_only);
+    (void)sigaddset(&pipe_only, SIGPIPE);
+    (void)sigpending(&pending);
+    hold.was_pending = sigismember(&pending, SIGPIPE) == 1;
+    (void)pthread_sigmask(SIG_BLOCK, &pipe_only, &hold.before);
+    return hold;
+}
+
+static void release_signal(const SignalHold *hold)
+{
+    static const struct timespec no_time = {0};
+    sigset_t pipe_only, pending;
+
+    (void)sigemptyset(&pipe_only);
+    (void)sigaddset(&pipe_only, SIGPIPE);
+    (void)sigpending(&pending);
+    if (!hold->was_pending && sigismember(&pending, SIGPIPE) == 1)
+        (void)sigtimedwait(&pipe_only, NULL, &no_time);
+    (void)pthread_sigmask(SIG_SETMASK, &hold->before, NULL);
+}
+
 static void clear_header(ClientHeader *header)
 {
     if (header->value)
@@ -123,8 +158,10 @@ HttpClient *http_client_free(HttpClient *client)
         return NULL;
     for (size_t i = 0; i < HEADERS_MAX; i++)
         clear_header(&client->headers[i]);
-    if (client->curl)
+    SignalHold hold = hold_signal();
+    if (client->curl) /* says goodbye to the server */
         curl_easy_cleanup(client->curl);
+    release_signal(&hold);
     free(client->base_url);
     free(client->ca_file);
     free(client->certificate_file);
@@ -341,7 +378,9 @@ static int perform(HttpClient *client, Transfer *transfer, struct curl_slist *he
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer);
     *client->message = '\0';
     transfer->answer->body.limit = client->answer_limit;
+    SignalHold hold = hold_signal();
     CURLcode code = curl_easy_perform(curl);
+    release_signal(&hold);
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     transfer->answer->status = (int)status;
     int r = code == CURLE_OK || transfer->stopped ? 0 : transfer_error(client, transfer, code, error);

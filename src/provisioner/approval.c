@@ -18,8 +18,8 @@
 
 /* A revocation takes effect here after this time at the latest, however long the set itself lives. */
 #define SET_AGE_MAXIMUM (30 * USEC_PER_SEC)
-#define SET_TIMEOUT (30 * USEC_PER_SEC)
-#define BUNDLE_TIMEOUT (300 * USEC_PER_SEC)
+#define SET_TIMEOUT     (30 * USEC_PER_SEC)
+#define BUNDLE_TIMEOUT  (300 * USEC_PER_SEC)
 enum { SET_LIMIT = 4 * 1024 * 1024 };
 
 typedef struct TenantSet {
@@ -57,7 +57,8 @@ static void stored_bundle_free(void *value)
     free(stored);
 }
 
-Approval *approval_new(Manager *manager, const char *directory, const uint8_t signing_key[static SIGN_PUBLIC_SIZE])
+Approval *approval_new(Manager *manager, const char *directory,
+                       const uint8_t signing_key[static SIGN_PUBLIC_SIZE])
 {
     Approval *approval = NEW(Approval);
     approval->manager = manager;
@@ -93,17 +94,20 @@ static int check_serial(const Approval *approval, const ApprovedSet *set, Error 
     if (r < 0 && r != -ENOENT)
         return error_set_errno(error, ERROR_INTERNAL, -r, "cannot read the serial of the approved set");
     if (set->serial < highest)
-        return error_set(error, ERROR_STALE, "the approved set has serial %" PRIu64 ", but %" PRIu64 " was seen before",
+        return error_set(error, ERROR_STALE,
+                         "the approved set has serial %" PRIu64 ", but %" PRIu64 " was seen before",
                          set->serial, highest);
     if (set->serial == highest && r >= 0)
         return 0;
     char number[32];
     (void)string_print(number, sizeof(number), "%" PRIu64 "\n", set->serial);
     r = file_write_atomic(path, number, strlen(number), 0600);
-    return r < 0 ? error_set_errno(error, ERROR_INTERNAL, -r, "cannot keep the serial of the approved set") : 0;
+    return r < 0 ? error_set_errno(error, ERROR_INTERNAL, -r, "cannot keep the serial of the approved set")
+                 : 0;
 }
 
-static int decode_member(const json_t *answer, const char *name, size_t limit, uint8_t **ret_bytes, size_t *ret_size, Error *error)
+static int decode_member(const json_t *answer, const char *name, size_t limit, uint8_t **ret_bytes,
+                         size_t *ret_size, Error *error)
 {
     const json_t *member = json_object_get(answer, name);
     if (!json_is_string(member) ||
@@ -129,7 +133,8 @@ static int fetch_set(Approval *approval, const char *tenant, Error *error)
     if (signature_size != SIGN_SIGNATURE_SIZE)
         return error_set(error, ERROR_PROTOCOL, "the signature of the approved set is malformed");
     ApprovedSet set;
-    r = approved_set_verify(approval->signing_key, bytes, size, signature, tenant, clock_realtime(&system_clock), &set, error);
+    r = approved_set_verify(approval->signing_key, bytes, size, signature, tenant,
+                            clock_realtime(&system_clock), &set, error);
     if (r >= 0)
         r = check_serial(approval, &set, error);
     if (r < 0)
@@ -160,7 +165,8 @@ static int check_approved(Approval *approval, const char *tenant, const uint8_t 
         return 0;
     char hex[2 * BUNDLE_DIGEST_SIZE + 1];
     hex_encode(digest, BUNDLE_DIGEST_SIZE, hex);
-    return error_set(error, ERROR_NOT_APPROVED, "the bundle %s is not in the approved set of \"%s\"", hex, tenant);
+    return error_set(error, ERROR_NOT_APPROVED, "the bundle %s is not in the approved set of \"%s\"", hex,
+                     tenant);
 }
 
 /* --- bundles --- */
@@ -206,8 +212,9 @@ static int find_bundle(Approval *approval, const uint8_t *digest, StoredBundle *
     return r;
 }
 
-int approval_get_bundle(Approval *approval, const char *tenant, const uint8_t digest[static BUNDLE_DIGEST_SIZE],
-                        ApprovedBundle *ret_bundle, Error *error)
+int approval_get_bundle(Approval *approval, const char *tenant,
+                        const uint8_t digest[static BUNDLE_DIGEST_SIZE], ApprovedBundle *ret_bundle,
+                        Error *error)
 {
     (void)pthread_mutex_lock(&approval->mutex);
     StoredBundle *stored = NULL;

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 #include "base/string.h"
 
-#define RENEW_BEFORE (120 * USEC_PER_SEC)
+#define RENEW_BEFORE    (120 * USEC_PER_SEC)
 #define REQUEST_TIMEOUT (30 * USEC_PER_SEC)
 
 typedef struct Entry {
@@ -58,9 +58,10 @@ static int fetch(Credentials *credentials, const char *cluster, Entry **ret_entr
     if (r < 0)
         return r;
     _cleanup_json_ json_t *answer = NULL,
-                          *body = json_pack("{sI ss ss}", "epoch", (json_int_t)credentials->epoch, "cluster", cluster,
-                                            "public_key", public_line);
-    r = manager_request(credentials->manager, "POST", "/internal/v1/ssh-certificates", body, REQUEST_TIMEOUT, &answer, error);
+                          *body = json_pack("{sI ss ss}", "epoch", (json_int_t)credentials->epoch, "cluster",
+                                            cluster, "public_key", public_line);
+    r = manager_request(credentials->manager, "POST", "/internal/v1/ssh-certificates", body, REQUEST_TIMEOUT,
+                        &answer, error);
     if (r < 0)
         return r;
     const char *certificate = json_string_value(json_object_get(answer, "certificate"));
@@ -101,7 +102,8 @@ static int find(Credentials *credentials, const char *cluster, Entry **ret_entry
     return r;
 }
 
-int credentials_get(Credentials *credentials, const char *cluster, SshCredential **ret_credential, Error *error)
+int credentials_get(Credentials *credentials, const char *cluster, SshCredential **ret_credential,
+                    Error *error)
 {
     (void)pthread_mutex_lock(&credentials->mutex);
     Entry *entry;
@@ -112,7 +114,8 @@ int credentials_get(Credentials *credentials, const char *cluster, SshCredential
     return r;
 }
 
-int credentials_get_authority(Credentials *credentials, const char *cluster, char **ret_authority, Error *error)
+int credentials_get_authority(Credentials *credentials, const char *cluster, char **ret_authority,
+                              Error *error)
 {
     (void)pthread_mutex_lock(&credentials->mutex);
     Entry *entry;

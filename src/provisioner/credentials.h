@@ -12,6 +12,8 @@ Credentials *credentials_new(Manager *manager, uint64_t epoch);
 Credentials *credentials_free(Credentials *credentials);
 DEFINE_CLEANUP(Credentials, credentials_free);
 /* A reference of the caller's own. May ask the manager. */
-int credentials_get(Credentials *credentials, const char *cluster, SshCredential **ret_credential, Error *error);
+int credentials_get(Credentials *credentials, const char *cluster, SshCredential **ret_credential,
+                    Error *error);
 /* The public key of the authority that signs them, as a line; owned. */
-int credentials_get_authority(Credentials *credentials, const char *cluster, char **ret_authority, Error *error);
+int credentials_get_authority(Credentials *credentials, const char *cluster, char **ret_authority,
+                              Error *error);

@@ -71,8 +71,10 @@ static int borrow(Manager *manager, Borrowed *ret_borrowed, Error *error)
     (void)pthread_mutex_unlock(&manager->mutex);
     if (ret_borrowed->client)
         return 0;
-    HttpClientSettings settings = {.base_url = manager->url, .ca_file = manager->ca_file,
-                                   .certificate_file = manager->certificate_file, .key_file = manager->key_file,
+    HttpClientSettings settings = {.base_url = manager->url,
+                                   .ca_file = manager->ca_file,
+                                   .certificate_file = manager->certificate_file,
+                                   .key_file = manager->key_file,
                                    .answer_limit = ANSWER_LIMIT};
     return http_client_new(&settings, &ret_borrowed->client, error);
 }
@@ -96,7 +98,8 @@ static int refuse(const HttpAnswer *answer, Error *error)
     (void)json_parse((const char *)answer->body.data, answer->body.size, 64 * 1024, &body, &ignored);
     const char *type = json_string_value(json_object_get(body, "type"));
     const char *message = json_string_value(json_object_get(body, "message"));
-    ErrorCode code = type && string_starts_with(type, prefix) ? error_code_from_name(type + strlen(prefix)) : _ERROR_INVALID;
+    ErrorCode code = type && string_starts_with(type, prefix) ? error_code_from_name(type + strlen(prefix))
+                                                              : _ERROR_INVALID;
     if (code <= ERROR_NONE)
         code = answer->status == 404   ? ERROR_NOT_FOUND
                : answer->status == 409 ? ERROR_STALE
@@ -104,7 +107,8 @@ static int refuse(const HttpAnswer *answer, Error *error)
                : answer->status == 403 ? ERROR_FORBIDDEN
                : answer->status >= 500 ? ERROR_UNAVAILABLE
                                        : ERROR_BAD_REQUEST;
-    return error_set(error, code, "the manager answered %d: %s", answer->status, message ? message : "no reason given");
+    return error_set(error, code, "the manager answered %d: %s", answer->status,
+                     message ? message : "no reason given");
 }
 
 static int exchange(Manager *manager, const char *method, const char *path, const char *text, Usec timeout,
@@ -114,8 +118,8 @@ static int exchange(Manager *manager, const char *method, const char *path, cons
     int r = borrow(manager, &borrowed, error);
     if (r < 0)
         return r;
-    r = http_client_request(borrowed.client, method, path, text ? "application/json" : NULL, text, text ? strlen(text) : 0, timeout,
-                            ret_answer, error);
+    r = http_client_request(borrowed.client, method, path, text ? "application/json" : NULL, text,
+                            text ? strlen(text) : 0, timeout, ret_answer, error);
     give_back(manager, &borrowed, r >= 0);
     if (r >= 0 && ret_answer->status >= 400) {
         r = refuse(ret_answer, error);
@@ -138,7 +142,8 @@ int manager_request(Manager *manager, const char *method, const char *path, cons
     return r;
 }
 
-int manager_download(Manager *manager, const char *path, size_t limit, Usec timeout, Buffer *ret_bytes, Error *error)
+int manager_download(Manager *manager, const char *path, size_t limit, Usec timeout, Buffer *ret_bytes,
+                     Error *error)
 {
     HttpAnswer answer = {0};
     int r = exchange(manager, "GET", path, NULL, timeout, &answer, error);

@@ -58,8 +58,8 @@ static void add_hex(Mask *mask, const uint8_t *data, size_t size)
     free(hex);
 }
 
-/* Inside of a longer text the value begins at any of three places of a group of four; only the characters that depend
- * on nothing else count. */
+/* Inside of a longer text the value begins at any of three places of a group of four; only the characters
+ * that depend on nothing else count. */
 static void add_base64(Mask *mask, const uint8_t *data, size_t size, unsigned shift)
 {
     size_t padded = size + shift, capacity = 4 * ((padded + 2) / 3) + 1;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Takes secret values out of what scripts print (SV20): the value itself, its base64 (at each of the three alignments, both
- * alphabets), its hexadecimal form, and each longer line of a value of several lines. Works over a stream: a value that is cut by the
- * chunks it comes in is found all the same. Values below four bytes are not masked: they would be found everywhere. A Mask may be
- * used from several threads once it is filled; a MaskStream belongs to one. */
+/* Takes secret values out of what scripts print (SV20): the value itself, its base64 (at each of the three
+ * alignments, both alphabets), its hexadecimal form, and each longer line of a value of several lines. Works
+ * over a stream: a value that is cut by the chunks it comes in is found all the same. Values below four bytes
+ * are not masked: they would be found everywhere. A Mask may be used from several threads once it is filled;
+ * a MaskStream belongs to one. */
 
 #include "base/buffer.h"
 #include "base/secret.h"

@@ -106,10 +106,12 @@ void node_reply_done(NodeReply *reply)
 
 static int runner_error(const MessageView *view, Error *error)
 {
-    _cleanup_free_ char *code = message_get_string(view, ERROR_FIELD_CODE, 0), *text = message_get_string(view, ERROR_FIELD_TEXT, 0);
+    _cleanup_free_ char *code = message_get_string(view, ERROR_FIELD_CODE, 0),
+                        *text = message_get_string(view, ERROR_FIELD_TEXT, 0);
     ErrorCode known = error_code_from_name(code);
     if (string_equal(code, "input_output"))
-        known = ERROR_INTERNAL; /* of the node's disk, not of the connection: the caller's retry is the engine's */
+        known = ERROR_INTERNAL; /* of the node's disk, not of the connection: the caller's retry is the
+                                   engine's */
     return error_set(error, known > ERROR_NONE ? known : ERROR_PROTOCOL, "the node's runner: %s", text);
 }
 
@@ -130,7 +132,8 @@ static Mailbox *post(const NodeDoor *door, Buffer *frame, Usec timeout, Error *e
     return mailbox;
 }
 
-int node_call(const NodeDoor *door, Buffer *frame, uint16_t expected, Usec timeout, NodeReply *ret_reply, Error *error)
+int node_call(const NodeDoor *door, Buffer *frame, uint16_t expected, Usec timeout, NodeReply *ret_reply,
+              Error *error)
 {
     Mailbox *mailbox = post(door, frame, timeout, error);
     if (!mailbox)
@@ -176,8 +179,8 @@ static void back_off(const NodeDoor *door, unsigned attempt, Usec deadline)
         (void)usleep((useconds_t)MIN(until - clock_monotonic(&system_clock), 50 * USEC_PER_MSEC));
 }
 
-int node_call_repeated(const NodeDoor *door, NodeBuild build, const void *build_data, uint16_t expected, Usec timeout,
-                       Usec deadline, NodeReply *ret_reply, Error *error)
+int node_call_repeated(const NodeDoor *door, NodeBuild build, const void *build_data, uint16_t expected,
+                       Usec timeout, Usec deadline, NodeReply *ret_reply, Error *error)
 {
     for (unsigned attempt = 0;; attempt++) {
         _cleanup_(buffer_wipe) Buffer frame = BUFFER_INIT_SECRET(MESSAGE_LIMIT + 4);
@@ -242,7 +245,8 @@ static int put_missing(const NodeDoor *door, const NodeStep *step, Error *error)
     int r = node_call(door, &frame, RUNNER_MISSING, CALL_TIMEOUT, &reply, error);
     const uint8_t *digest;
     size_t size;
-    for (unsigned m = 0; r >= 0 && message_get_bytes(&reply.message, MISSING_DIGEST, m, &digest, &size) >= 0; m++)
+    for (unsigned m = 0; r >= 0 && message_get_bytes(&reply.message, MISSING_DIGEST, m, &digest, &size) >= 0;
+         m++)
         for (size_t i = 0; r >= 0 && i < step->file_count; i++)
             if (size == RUNNER_DIGEST_SIZE && memcmp(step->files[i].digest, digest, size) == 0) {
                 r = put_file(door, &step->files[i], error);
@@ -258,7 +262,7 @@ typedef struct Following {
     const NodeStep *step;
     uint64_t offsets[2]; /* what the caller has had of stdout and stderr */
     bool is_sent;        /* the node may know the step */
-    bool has_cancelled;
+    bool has_cancelled, may_have_begun;
     Usec lost_since; /* 0 = connected */
     NodeStepResult *result;
 } Following;
@@ -303,8 +307,10 @@ static void take_output(Following *following, const MessageView *view)
 {
     const uint8_t *data;
     size_t size;
-    uint64_t stream = message_get_u64(view, OUTPUT_STREAM, 0), offset = message_get_u64(view, OUTPUT_OFFSET, UINT64_MAX);
-    if (stream < RUNNER_STDOUT || stream > RUNNER_STDERR || message_get_bytes(view, OUTPUT_DATA, 0, &data, &size) < 0)
+    uint64_t stream = message_get_u64(view, OUTPUT_STREAM, 0),
+             offset = message_get_u64(view, OUTPUT_OFFSET, UINT64_MAX);
+    if (stream < RUNNER_STDOUT || stream > RUNNER_STDERR ||
+        message_get_bytes(view, OUTPUT_DATA, 0, &data, &size) < 0)
         return;
     uint64_t *expected = &following->offsets[stream - RUNNER_STDOUT];
     if (offset != *expected)
@@ -327,7 +333,8 @@ static void take_done(Following *following, const MessageView *view)
     };
     const uint8_t *data, *value;
     size_t size, value_size;
-    for (unsigned i = 0; i < RUNNER_RESULTS_MAX && message_get_bytes(view, DONE_RESULT, i, &data, &size) >= 0; i++) {
+    for (unsigned i = 0; i < RUNNER_RESULTS_MAX && message_get_bytes(view, DONE_RESULT, i, &data, &size) >= 0;
+         i++) {
         _cleanup_free_ char *name = NULL;
         if (runner_get_pair(data, size, &name, &value, &value_size) >= 0)
             (void)json_object_set_new(result->results, name, json_stringn((const char *)value, value_size));
@@ -352,6 +359,7 @@ static int take_message(Following *following, const MessageView *view, Error *er
                                               .message = message_get_string(view, NEEDS_DECISION_TEXT, 0)};
         return 1;
     case RUNNER_ERROR:
+        following->may_have_begun = false;
         return runner_error(view, error);
     default:
         return error_set(error, ERROR_PROTOCOL, "the runner gave an answer of another kind");
@@ -382,7 +390,8 @@ static void cancel_step(Following *following)
     (void)message_end(&frame, start);
     _cleanup_node_reply_ NodeReply reply = {0};
     Error error = ERROR_INIT;
-    following->has_cancelled = node_call(following->door, &frame, RUNNER_OK, CALL_TIMEOUT, &reply, &error) >= 0;
+    following->has_cancelled =
+        node_call(following->door, &frame, RUNNER_OK, CALL_TIMEOUT, &reply, &error) >= 0;
 }
 
 static bool step_is_cancelled(const NodeStep *step)
@@ -398,12 +407,13 @@ static int follow_once(Following *following, Error *error)
     /* A node that knows the step answers RUN as it would ATTACH, so there is one request for both. */
     if (build_run(&frame, following) < 0) {
         buffer_wipe(&frame);
-        return error_set(error, ERROR_TOO_LARGE, "the step's parameters, secrets and files are more than 1 MiB together");
+        return error_set(error, ERROR_TOO_LARGE,
+                         "the step's parameters, secrets and files are more than 1 MiB together");
     }
     Mailbox *mailbox = post(door, &frame, 0, error);
     if (!mailbox)
         return -EIO;
-    following->is_sent = true;
+    following->is_sent = following->may_have_begun = true;
     _cleanup_buffer_ Buffer frames = BUFFER_INIT;
     Error failure = ERROR_INIT;
     int r = 0;
@@ -453,10 +463,12 @@ int node_run_step(const NodeDoor *door, const NodeStep *step, NodeStepResult *re
             following.is_sent = false;
             continue;
         }
-        bool is_hopeless = !is_of_connection(&failure) || now >= following.lost_since + step->patience || is_abandoned(door);
+        bool is_hopeless =
+            !is_of_connection(&failure) || now >= following.lost_since + step->patience || is_abandoned(door);
         if (is_hopeless) {
             if (error)
                 *error = failure;
+            ret_result->may_have_begun = following.may_have_begun;
             return r;
         }
         back_off(door, attempt, following.lost_since + step->patience);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Requests to a node's runner from a thread that may wait: the blocking face of ssh_pool.h. Any thread but the pool's. */
+/* Requests to a node's runner from a thread that may wait: the blocking face of ssh_pool.h. Any thread but
+ * the pool's. */
 
 #include <stdatomic.h>
 
@@ -17,7 +18,8 @@ typedef struct NodeReply {
 void node_reply_done(NodeReply *reply);
 #define _cleanup_node_reply_ _cleanup_(node_reply_done)
 
-/* How to reach a node. The credential is asked for anew before each connection, since it lives for minutes only. */
+/* How to reach a node. The credential is asked for anew before each connection, since it lives for minutes
+ * only. */
 typedef struct NodeDoor {
     SshPool *pool;
     SshNode node;
@@ -26,21 +28,22 @@ typedef struct NodeDoor {
     const atomic_bool *is_abandoned; /* may be NULL: set when the caller should give up waiting */
 } NodeDoor;
 
-/* One request, one answer. The frame is taken over. An answer of the expected type, or the runner's ERROR as an Error
- * with its code. Not repeated when the connection is lost (ERROR_IO). */
-int node_call(const NodeDoor *door, Buffer *frame, uint16_t expected, Usec timeout, NodeReply *ret_reply, Error *error);
-/* As node_call for requests that may be repeated: builds the frame again and tries until the deadline (monotonic), as long as the
- * error is one of the connection. */
+/* One request, one answer. The frame is taken over. An answer of the expected type, or the runner's ERROR as
+ * an Error with its code. Not repeated when the connection is lost (ERROR_IO). */
+int node_call(const NodeDoor *door, Buffer *frame, uint16_t expected, Usec timeout, NodeReply *ret_reply,
+              Error *error);
+/* As node_call for requests that may be repeated: builds the frame again and tries until the deadline
+ * (monotonic), as long as the error is one of the connection. */
 typedef int (*NodeBuild)(Buffer *frame, const void *userdata);
-int node_call_repeated(const NodeDoor *door, NodeBuild build, const void *build_data, uint16_t expected, Usec timeout,
-                       Usec deadline, NodeReply *ret_reply, Error *error);
+int node_call_repeated(const NodeDoor *door, NodeBuild build, const void *build_data, uint16_t expected,
+                       Usec timeout, Usec deadline, NodeReply *ret_reply, Error *error);
 
 typedef enum NodeStepEnd { NODE_STEP_DONE, NODE_STEP_NEEDS_DECISION } NodeStepEnd;
 
 typedef struct NodeStepFile {
     const uint8_t *digest;
-    const char *path;     /* on the node */
-    const char *source;   /* of the content here */
+    const char *path;   /* on the node */
+    const char *source; /* of the content here */
 } NodeStepFile;
 
 typedef struct NodeStepSecret {
@@ -71,12 +74,13 @@ typedef struct NodeStepResult {
     NodeStepEnd end;
     int exit_status, signal;
     bool is_timed_out, is_cancelled;
-    char *message;   /* owned; the runner's reason, or NULL */
-    json_t *results; /* owned; name to text */
+    bool may_have_begun; /* also set when node_run_step() fails: the node may be running it */
+    char *message;       /* owned; the runner's reason, or NULL */
+    json_t *results;     /* owned; name to text */
 } NodeStepResult;
 void node_step_result_done(NodeStepResult *result);
 #define _cleanup_node_step_result_ _cleanup_(node_step_result_done)
 
-/* Puts what the node lacks of the files there, starts the step or attaches to it when the node knows it already, and follows it to
- * its end over as many connections as that takes (PR5). */
+/* Puts what the node lacks of the files there, starts the step or attaches to it when the node knows it
+ * already, and follows it to its end over as many connections as that takes (PR5). */
 int node_run_step(const NodeDoor *door, const NodeStep *step, NodeStepResult *ret_result, Error *error);

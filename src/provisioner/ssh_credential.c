@@ -93,12 +93,13 @@ static int read_string(Reader *reader, const uint8_t **ret_data, uint32_t *ret_s
     return r < 0 ? r : reader_bytes(reader, *ret_size, ret_data);
 }
 
-/* PROTOCOL.certkeys: type, nonce, pk, serial u64, kind u32, key id, principals, after u64, before u64, critical
- * options, extensions, reserved, signature key, signature. */
+/* PROTOCOL.certkeys: type, nonce, pk, serial u64, kind u32, key id, principals, after u64, before u64,
+ * critical options, extensions, reserved, signature key, signature. */
 static int find_authority(const uint8_t *blob, size_t size, const uint8_t **ret_key, uint32_t *ret_size)
 {
     enum { STRING, U32, U64 };
-    static const uint8_t layout[] = {STRING, STRING, STRING, U64, U32, STRING, STRING, U64, U64, STRING, STRING, STRING};
+    static const uint8_t layout[] = {STRING, STRING, STRING, U64,    U32,    STRING,
+                                     STRING, U64,    U64,    STRING, STRING, STRING};
     Reader reader = READER(blob, size);
     for (size_t i = 0; i < ELEMENTSOF(layout); i++) {
         uint32_t u32;
@@ -119,11 +120,13 @@ int ssh_certificate_authority(const char *line, char **ret_authority, Error *err
     size_t size;
     const uint8_t *key, *name;
     uint32_t key_size, name_size;
-    if (split_line(line, &type, &base64) < 0 || base64_decode(base64, strlen(base64), CERTIFICATE_LINE_MAX, &blob, &size) < 0 ||
+    if (split_line(line, &type, &base64) < 0 ||
+        base64_decode(base64, strlen(base64), CERTIFICATE_LINE_MAX, &blob, &size) < 0 ||
         find_authority(blob, size, &key, &key_size) < 0)
         return error_set(error, ERROR_PROTOCOL, "the SSH certificate is malformed");
     Reader reader = READER(key, key_size);
-    if (read_string(&reader, &name, &name_size) < 0 || name_size > 64 || memchr(name, 0, name_size) || memchr(name, '\n', name_size))
+    if (read_string(&reader, &name, &name_size) < 0 || name_size > 64 || memchr(name, 0, name_size) ||
+        memchr(name, '\n', name_size))
         return error_set(error, ERROR_PROTOCOL, "the authority of the SSH certificate is malformed");
     _cleanup_free_ char *encoded = memory_new(4 * ((key_size + 2) / 3) + 1);
     base64_encode(key, key_size, encoded);

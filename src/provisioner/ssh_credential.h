@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What a provisioner shows to the sshd of a node: an Ed25519 key that lives in memory only, and a user certificate of some
- * minutes for it (PK9). A new certificate always comes with a new key. Counted; any thread. */
+/* What a provisioner shows to the sshd of a node: an Ed25519 key that lives in memory only, and a user
+ * certificate of some minutes for it (PK9). A new certificate always comes with a new key. Counted; any
+ * thread. */
 
+/* Leaves out the library's old names, one of which is string_copy. */
+#define LIBSSH_LEGACY_0_4
 #include <libssh/libssh.h>
 
 #include "base/clock.h"
@@ -20,7 +23,7 @@ SshCredential *ssh_credential_unref(SshCredential *credential);
 DEFINE_CLEANUP(SshCredential, ssh_credential_unref);
 #define _cleanup_ssh_credential_ _cleanup_(ssh_credential_unref_pointer)
 
-ssh_key ssh_credential_key(const SshCredential *credential); /* borrowed */
+ssh_key ssh_credential_key(const SshCredential *credential);  /* borrowed */
 Usec ssh_credential_expires(const SshCredential *credential); /* wall clock */
 /* The authority's public key out of a certificate line, as a line; owned. */
 int ssh_certificate_authority(const char *line, char **ret_authority, Error *error);

@@ -91,8 +91,8 @@ static void give_order(SshPool *pool, Order *order)
     (void)write_full(pool->wake, &(uint64_t){1}, sizeof(uint64_t));
 }
 
-void ssh_pool_request(SshPool *pool, const SshNode *node, SshCredential *credential, Buffer *frame, Usec timeout,
-                      SshCallback callback, void *userdata)
+void ssh_pool_request(SshPool *pool, const SshNode *node, SshCredential *credential, Buffer *frame,
+                      Usec timeout, SshCallback callback, void *userdata)
 {
     Order *order = order_new(ORDER_REQUEST, node);
     order->credential = ssh_credential_ref(credential);
@@ -158,7 +158,8 @@ static bool make_room(SshPool *pool)
         return true;
     size_t found = SIZE_MAX;
     for (size_t i = 0; i < pool->session_count; i++)
-        if (!pool->sessions[i]->requests && (found == SIZE_MAX || pool->sessions[i]->idle < pool->sessions[found]->idle))
+        if (!pool->sessions[i]->requests &&
+            (found == SIZE_MAX || pool->sessions[i]->idle < pool->sessions[found]->idle))
             found = i;
     if (found == SIZE_MAX)
         return false;
@@ -173,7 +174,10 @@ static Session *open_session(SshPool *pool, const Order *order, Usec now)
     const char **host_keys = NEW_ARRAY(const char *, order->host_keys.count + 1);
     for (size_t i = 0; i < order->host_keys.count; i++)
         host_keys[i] = order->host_keys.items[i];
-    SshNode node = {.address = order->address, .port = order->port, .user = order->user, .host_keys = host_keys,
+    SshNode node = {.address = order->address,
+                    .port = order->port,
+                    .user = order->user,
+                    .host_keys = host_keys,
                     .host_key_count = order->host_keys.count};
     Session *session = session_new(order->key, &node, order->credential, &pool->settings, now);
     free(host_keys);
@@ -232,7 +236,8 @@ static void sweep(SshPool *pool, Usec now)
 {
     for (size_t i = 0; i < pool->session_count;) {
         Session *session = pool->sessions[i];
-        bool is_idle = !session->requests && (session->is_retired || now >= session->idle + pool->settings.idle_timeout);
+        bool is_idle =
+            !session->requests && (session->is_retired || now >= session->idle + pool->settings.idle_timeout);
         if (session->has_failed || is_idle)
             drop_session(pool, i, &session->failure);
         else

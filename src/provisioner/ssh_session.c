@@ -58,12 +58,13 @@ static int open_socket(Session *session)
         return session_fail(session, ERROR_IO, "cannot make a socket: %s", strerror(errno));
     (void)setsockopt(session->socket, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     if (connect(session->socket, (struct sockaddr *)&storage, size) < 0 && errno != EINPROGRESS)
-        return session_fail(session, ERROR_IO, "cannot connect to %s port %u: %s", session->address, session->port,
-                            strerror(errno));
+        return session_fail(session, ERROR_IO, "cannot connect to %s port %u: %s", session->address,
+                            session->port, strerror(errno));
     return 0;
 }
 
-Session *session_new(const char *key, const SshNode *node, SshCredential *credential, const SshPoolSettings *settings, Usec now)
+Session *session_new(const char *key, const SshNode *node, SshCredential *credential,
+                     const SshPoolSettings *settings, Usec now)
 {
     Session *session = NEW(Session);
     *session = (Session){
@@ -146,14 +147,16 @@ static int host_key_algorithms(Session *session, Buffer *ret_list)
         }
     }
     if (ret_list->size == 0)
-        return session_fail(session, ERROR_UNTRUSTED, "no host key of %s is known, so it cannot be trusted", session->address);
+        return session_fail(session, ERROR_UNTRUSTED, "no host key of %s is known, so it cannot be trusted",
+                            session->address);
     return 0;
 }
 
 static int set_options(Session *session)
 {
     static const char curves[] = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256";
-    static const char ciphers[] = "aes256-gcm@openssh.com,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com";
+    static const char ciphers[] =
+        "aes256-gcm@openssh.com,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com";
     _cleanup_buffer_ Buffer algorithms = BUFFER_INIT_LIMIT(1024);
     int r = host_key_algorithms(session, &algorithms);
     if (r < 0)
@@ -195,8 +198,8 @@ static int step_connecting(Session *session)
     if (getsockopt(session->socket, SOL_SOCKET, SO_ERROR, &failure, &(socklen_t){sizeof(failure)}) < 0)
         failure = errno;
     if (failure != 0)
-        return session_fail(session, ERROR_IO, "cannot connect to %s port %u: %s", session->address, session->port,
-                            strerror(failure));
+        return session_fail(session, ERROR_IO, "cannot connect to %s port %u: %s", session->address,
+                            session->port, strerror(failure));
     int r = set_options(session);
     if (r < 0)
         return r;
@@ -231,7 +234,8 @@ static int verify_host(Session *session)
         is_known = host_key_is(actual, session->host_keys.items[i]);
     ssh_key_free(actual);
     if (!is_known)
-        return session_fail(session, ERROR_UNTRUSTED, "the node %s port %u showed a host key that is not the pinned one",
+        return session_fail(session, ERROR_UNTRUSTED,
+                            "the node %s port %u showed a host key that is not the pinned one",
                             session->address, session->port);
     return 0;
 }
@@ -245,8 +249,8 @@ static int step_key_exchange(Session *session)
         /* A node that has none of the pinned kinds of key is not the node. */
         const char *text = ssh_get_error(session->ssh);
         bool is_other_key = strstr(text, "server host key algo") != NULL;
-        return session_fail(session, is_other_key ? ERROR_UNTRUSTED : ERROR_IO, "SSH to %s port %u: %s", session->address,
-                            session->port, text);
+        return session_fail(session, is_other_key ? ERROR_UNTRUSTED : ERROR_IO, "SSH to %s port %u: %s",
+                            session->address, session->port, text);
     }
     r = verify_host(session);
     if (r < 0)
@@ -266,8 +270,9 @@ static int step_authenticating(Session *session)
         return session_fail(session, ERROR_IO, "SSH to %s port %u: %s", session->address, session->port,
                             ssh_get_error(session->ssh));
     if (r != SSH_AUTH_SUCCESS)
-        return session_fail(session, ERROR_UNAUTHENTICATED, "the node %s port %u refused our certificate for the user %s",
-                            session->address, session->port, session->user);
+        return session_fail(session, ERROR_UNAUTHENTICATED,
+                            "the node %s port %u refused our certificate for the user %s", session->address,
+                            session->port, session->user);
     session->channel = ssh_channel_new(session->ssh);
     if (!session->channel)
         return session_fail(session, ERROR_INTERNAL, "cannot make an SSH channel");
@@ -281,7 +286,8 @@ static int step_opening(Session *session)
     if (r == SSH_AGAIN)
         return 0;
     if (r != SSH_OK)
-        return session_fail(session, ERROR_IO, "SSH to %s: %s", session->address, ssh_get_error(session->ssh));
+        return session_fail(session, ERROR_IO, "SSH to %s: %s", session->address,
+                            ssh_get_error(session->ssh));
     session->state = SESSION_STARTING;
     return 1;
 }
@@ -292,7 +298,8 @@ static int step_starting(Session *session)
     if (r == SSH_AGAIN)
         return 0;
     if (r != SSH_OK)
-        return session_fail(session, ERROR_IO, "SSH to %s: %s", session->address, ssh_get_error(session->ssh));
+        return session_fail(session, ERROR_IO, "SSH to %s: %s", session->address,
+                            ssh_get_error(session->ssh));
     size_t start = message_begin(&session->outgoing, RUNNER_HELLO, HELLO_ID);
     (void)message_put_u32(&session->outgoing, HELLO_VERSION, RUNNER_PROTOCOL_VERSION);
     if (session->settings->holder) {
@@ -310,7 +317,8 @@ static int step_starting(Session *session)
 static void take_greeting(Session *session, const MessageView *view)
 {
     if (view->type != RUNNER_HELLO_ANSWER) {
-        _cleanup_free_ char *text = view->type == RUNNER_ERROR ? message_get_string(view, ERROR_FIELD_TEXT, 0) : NULL;
+        _cleanup_free_ char *text =
+            view->type == RUNNER_ERROR ? message_get_string(view, ERROR_FIELD_TEXT, 0) : NULL;
         (void)session_fail(session, ERROR_PROTOCOL, "the runner on %s refused us: %s", session->address,
                            text ? text : "no HELLO");
         return;
@@ -361,7 +369,8 @@ static int take_frames(Session *session, Usec now)
             break;
         MessageView view;
         if (size < 0 || message_decode(frame, (size_t)size, runner_answers, &view) < 0)
-            return session_fail(session, ERROR_PROTOCOL, "the runner on %s broke the protocol", session->address);
+            return session_fail(session, ERROR_PROTOCOL, "the runner on %s broke the protocol",
+                                session->address);
         if (session->state == SESSION_GREETING)
             take_greeting(session, &view);
         else
@@ -386,8 +395,8 @@ static void note_complaint(Session *session)
 static int note_end(Session *session)
 {
     note_complaint(session);
-    return session_fail(session, ERROR_IO, "the runner on %s ended%s%s", session->address, session->complaint[0] ? ": " : "",
-                        session->complaint);
+    return session_fail(session, ERROR_IO, "the runner on %s ended%s%s", session->address,
+                        session->complaint[0] ? ": " : "", session->complaint);
 }
 
 static int read_frames(Session *session, Usec now)
@@ -395,7 +404,8 @@ static int read_frames(Session *session, Usec now)
     for (;;) {
         if (buffer_reserve(&session->incoming, READ_CHUNK) < 0)
             return session_fail(session, ERROR_PROTOCOL, "the runner on %s sent too much", session->address);
-        int count = ssh_channel_read_nonblocking(session->channel, session->incoming.data + session->incoming.size, READ_CHUNK, 0);
+        int count = ssh_channel_read_nonblocking(
+            session->channel, session->incoming.data + session->incoming.size, READ_CHUNK, 0);
         if (count == SSH_ERROR)
             return session_fail(session, ERROR_IO, "the connection to %s was lost: %s", session->address,
                                 ssh_get_error(session->ssh));
@@ -443,8 +453,10 @@ static int step_frames(Session *session, Usec now)
 void session_step(Session *session, Usec now)
 {
     static int (*const steps[])(Session *) = {
-        [SESSION_CONNECTING] = step_connecting,   [SESSION_KEY_EXCHANGE] = step_key_exchange,
-        [SESSION_AUTHENTICATING] = step_authenticating, [SESSION_OPENING] = step_opening,
+        [SESSION_CONNECTING] = step_connecting,
+        [SESSION_KEY_EXCHANGE] = step_key_exchange,
+        [SESSION_AUTHENTICATING] = step_authenticating,
+        [SESSION_OPENING] = step_opening,
         [SESSION_STARTING] = step_starting,
     };
     while (!session->has_failed && session->state < SESSION_GREETING)
@@ -502,8 +514,9 @@ void session_tick(Session *session, Usec now)
 {
     if (session->state < SESSION_READY) {
         if (now >= session->deadline)
-            (void)session_fail(session, ERROR_TIMED_OUT, "no SSH session to %s port %u within %llu seconds", session->address,
-                               session->port, (unsigned long long)(session->settings->connect_timeout / USEC_PER_SEC));
+            (void)session_fail(session, ERROR_TIMED_OUT, "no SSH session to %s port %u within %llu seconds",
+                               session->address, session->port,
+                               (unsigned long long)(session->settings->connect_timeout / USEC_PER_SEC));
         return;
     }
     end_late_requests(session, now);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One SSH connection of a pool, as a state machine that is stepped. For ssh_pool.c only, on the pool's thread. */
+/* One SSH connection of a pool, as a state machine that is stepped. For ssh_pool.c only, on the pool's
+ * thread. */
 
 #include "base/string.h"
 #include "provisioner/ssh_pool.h"
@@ -10,7 +11,7 @@ typedef enum SessionState {
     SESSION_CONNECTING, /* TCP */
     SESSION_KEY_EXCHANGE,
     SESSION_AUTHENTICATING,
-    SESSION_OPENING, /* channel */
+    SESSION_OPENING,  /* channel */
     SESSION_STARTING, /* the runner */
     SESSION_GREETING,
     SESSION_READY,
@@ -49,7 +50,8 @@ typedef struct Session {
     const SshPoolSettings *settings;
 } Session;
 
-Session *session_new(const char *key, const SshNode *node, SshCredential *credential, const SshPoolSettings *settings, Usec now);
+Session *session_new(const char *key, const SshNode *node, SshCredential *credential,
+                     const SshPoolSettings *settings, Usec now);
 /* Calls nobody; requests must be gone. */
 Session *session_free(Session *session);
 /* Does what can be done without waiting; sets has_failed and failure. */

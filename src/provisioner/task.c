@@ -41,19 +41,19 @@ typedef struct Draft {
     Parts parts;
 } Draft;
 
-#define STRING(name_, member_, flags_, maximum_)                                                                       \
-    {                                                                                                                  \
-        .name = (name_), .type = JSON_FIELD_STRING, .offset = offsetof(Draft, member_), .flags = (flags_),             \
-        .maximum = (maximum_)                                                                                          \
+#define STRING(name_, member_, flags_, maximum_)                                                             \
+    {                                                                                                        \
+        .name = (name_), .type = JSON_FIELD_STRING, .offset = offsetof(Draft, member_), .flags = (flags_),   \
+        .maximum = (maximum_)                                                                                \
     }
-#define INTEGER(name_, member_, flags_, minimum_, maximum_)                                                            \
-    {                                                                                                                  \
-        .name = (name_), .type = JSON_FIELD_INTEGER, .offset = offsetof(Draft, member_), .flags = (flags_),            \
-        .minimum = (minimum_), .maximum = (maximum_)                                                                   \
+#define INTEGER(name_, member_, flags_, minimum_, maximum_)                                                  \
+    {                                                                                                        \
+        .name = (name_), .type = JSON_FIELD_INTEGER, .offset = offsetof(Draft, member_), .flags = (flags_),  \
+        .minimum = (minimum_), .maximum = (maximum_)                                                         \
     }
-#define OBJECT(name_, member_, flags_)                                                                                 \
-    {                                                                                                                  \
-        .name = (name_), .type = JSON_FIELD_OBJECT, .offset = offsetof(Draft, member_), .flags = (flags_)              \
+#define OBJECT(name_, member_, flags_)                                                                       \
+    {                                                                                                        \
+        .name = (name_), .type = JSON_FIELD_OBJECT, .offset = offsetof(Draft, member_), .flags = (flags_)    \
     }
 #define REQUIRED JSON_FIELD_REQUIRED
 #define OPTIONAL JSON_FIELD_NULLABLE
@@ -69,7 +69,10 @@ static const JsonField task_fields[] = {
     STRING("kind", parts.kind, REQUIRED, 32),
     STRING("action", task.action, REQUIRED | JSON_FIELD_NAME, 64),
     INTEGER("timeout_ms", task.timeout_ms, REQUIRED, 1, 24 * 3600 * 1000),
-    {.name = "idempotent", .type = JSON_FIELD_BOOLEAN, .offset = offsetof(Draft, task.is_idempotent), .flags = OPTIONAL},
+    {.name = "idempotent",
+     .type = JSON_FIELD_BOOLEAN,
+     .offset = offsetof(Draft, task.is_idempotent),
+     .flags = OPTIONAL},
     OBJECT("node", parts.node, REQUIRED),
     OBJECT("provider", parts.provider, OPTIONAL),
     OBJECT("service", parts.service, OPTIONAL),
@@ -93,7 +96,10 @@ static const JsonField node_fields[] = {
     STRING("ssh_user", task.node.ssh_user, OPTIONAL, 64),
     OBJECT("addresses", parts.addresses, OPTIONAL),
     INTEGER("ssh_port", task.node.ssh_port, OPTIONAL, 1, 65535),
-    {.name = "host_keys", .type = JSON_FIELD_STRING_ARRAY, .offset = offsetof(Draft, parts.host_keys), .flags = OPTIONAL,
+    {.name = "host_keys",
+     .type = JSON_FIELD_STRING_ARRAY,
+     .offset = offsetof(Draft, parts.host_keys),
+     .flags = OPTIONAL,
      .maximum = TASK_HOST_KEYS_MAX},
     STRING("provider_id", task.node.provider_id, OPTIONAL, 255),
     {0},
@@ -182,9 +188,11 @@ static int take_digest(Draft *draft, Error *error)
     size_t size;
     if (!draft->parts.bundle)
         return 0;
-    if (hex_decode(draft->parts.bundle_digest, draft->task.bundle_digest, sizeof(draft->task.bundle_digest), &size) < 0 ||
+    if (hex_decode(draft->parts.bundle_digest, draft->task.bundle_digest, sizeof(draft->task.bundle_digest),
+                   &size) < 0 ||
         size != sizeof(draft->task.bundle_digest))
-        return error_set_field(error, ERROR_BAD_FIELD, "bundle.digest", "the digest must be 64 hexadecimal digits");
+        return error_set_field(error, ERROR_BAD_FIELD, "bundle.digest",
+                               "the digest must be 64 hexadecimal digits");
     draft->task.has_bundle = true;
     return 0;
 }
@@ -194,7 +202,8 @@ static int check_kind(Draft *draft, Error *error)
     Task *task = &draft->task;
     task->kind = kind_from_string(draft->parts.kind);
     if (task->kind == _TASK_KIND_INVALID)
-        return error_set_field(error, ERROR_BAD_FIELD, "kind", "this provisioner knows no tasks of kind \"%s\"", draft->parts.kind);
+        return error_set_field(error, ERROR_BAD_FIELD, "kind",
+                               "this provisioner knows no tasks of kind \"%s\"", draft->parts.kind);
     const struct {
         TaskKind kind;
         bool is_there;
@@ -207,13 +216,15 @@ static int check_kind(Draft *draft, Error *error)
     };
     for (size_t i = 0; i < ELEMENTSOF(needs); i++)
         if (needs[i].kind == task->kind && !needs[i].is_there)
-            return error_set_field(error, ERROR_BAD_FIELD, needs[i].field, "a %s task needs this member", kind_names[task->kind]);
+            return error_set_field(error, ERROR_BAD_FIELD, needs[i].field, "a %s task needs this member",
+                                   kind_names[task->kind]);
     if (!task->step)
         task->step = task->id;
     if (!runner_step_id_is_valid(task->step) || !runner_step_id_is_valid(task->id))
         return error_set_field(error, ERROR_BAD_FIELD, "step", "the id is malformed");
     if (task->script && !path_is_safe_relative(task->script))
-        return error_set_field(error, ERROR_BAD_FIELD, "service.action.fields.script", "the path must be relative and safe");
+        return error_set_field(error, ERROR_BAD_FIELD, "service.action.fields.script",
+                               "the path must be relative and safe");
     return 0;
 }
 
@@ -238,7 +249,9 @@ static int take_apart(Draft *draft, Error *error)
         {&draft->parts.certificate, certificate_fields, "certificate", JSON_UNKNOWN_IGNORE},
     };
     for (size_t i = 0; i < ELEMENTSOF(parts); i++) {
-        int r = *parts[i].object ? json_dispatch(*parts[i].object, parts[i].fields, draft, parts[i].path, parts[i].unknown, NULL, error) : 0;
+        int r = *parts[i].object ? json_dispatch(*parts[i].object, parts[i].fields, draft, parts[i].path,
+                                                 parts[i].unknown, NULL, error)
+                                 : 0;
         if (r < 0)
             return r;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A task as the manager gives it (section 4 of docs/internals/protocols.md), checked and taken apart. Strings are borrowed from the JSON document
- * that the Task owns. Immutable once parsed; any thread. */
+/* A task as the manager gives it (section 4 of docs/internals/protocols.md), checked and taken apart. Strings
+ * are borrowed from the JSON document that the Task owns. Immutable once parsed; any thread. */
 
 #include "base/error.h"
 #include "base/json.h"
@@ -40,13 +40,13 @@ typedef struct Task {
     bool is_idempotent;
     TaskNode node;
     const char *provider_name, *provider_type;
-    json_t *provider_fields;                            /* may be NULL */
+    json_t *provider_fields;                       /* may be NULL */
     const char *service_name, *automator, *script; /* NULL when the task has none */
     json_t *action_fields;
     const char *bundle_name, *bundle_version;
     uint8_t bundle_digest[32];
     bool has_bundle;
-    json_t *parameters;               /* object, or NULL */
+    json_t *parameters;                /* object, or NULL */
     json_t *secrets, *secret_contexts; /* name to base64 envelope; name to context; may be NULL */
     const char *ruleset;
     int64_t confirm_seconds;

@@ -5,15 +5,16 @@
 
 static const PermissionDescription permissions[_PERMISSION_MAX] = {
     [PERMISSION_OPEN] = {"open", ACCESS_SCOPE_SYSTEM, 0, "open to everybody"},
-#define PERMISSION_ROW(symbol, name, scope, roles, meaning)                                                                      \
+#define PERMISSION_ROW(symbol, name, scope, roles, meaning)                                                  \
     [PERMISSION_##symbol] = {name, ACCESS_SCOPE_##scope, roles, meaning},
 #include "domain/access/permission-table.h"
 #undef PERMISSION_ROW
 };
 
 static const char *const role_names[_ACCESS_ROLE_MAX] = {
-    [ACCESS_ROLE_NONE] = "none",       [ACCESS_ROLE_SYS_ADMIN] = "sys_admin", [ACCESS_ROLE_DEFAULT] = "default",
-    [ACCESS_ROLE_MANAGER] = "manager", [ACCESS_ROLE_USER] = "user",           [ACCESS_ROLE_OPERATIONS] = "operations",
+    [ACCESS_ROLE_NONE] = "none",       [ACCESS_ROLE_SYS_ADMIN] = "sys_admin",
+    [ACCESS_ROLE_DEFAULT] = "default", [ACCESS_ROLE_MANAGER] = "manager",
+    [ACCESS_ROLE_USER] = "user",       [ACCESS_ROLE_OPERATIONS] = "operations",
     [ACCESS_ROLE_VIEWER] = "viewer",
 };
 
@@ -64,6 +65,7 @@ int access_decide(const Principal *principal, Permission permission, Error *erro
     }
     if (description->roles & (1U << role))
         return 0;
-    return error_set(error, ERROR_FORBIDDEN, "This needs the permission '%s', which the role '%s' does not have.",
-                     description->name, access_role_to_string(role));
+    return error_set(error, ERROR_FORBIDDEN,
+                     "This needs the permission '%s', which the role '%s' does not have.", description->name,
+                     access_role_to_string(role));
 }

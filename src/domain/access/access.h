@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Who may do what: the table of permissions, the roles, and the one decision function. Pure; any thread. Deny is the default: what
- * no row grants is refused. */
+/* Who may do what: the table of permissions, the roles, and the one decision function. Pure; any thread. Deny
+ * is the default: what no row grants is refused. */
 
 #include "base/error.h"
 #include "base/macros.h"
@@ -19,9 +19,9 @@ typedef enum AccessRole {
     _ACCESS_ROLE_INVALID = -22,
 } AccessRole;
 
-#define ROLE_BIT(role) (1U << ACCESS_ROLE_##role)
-#define ROLES_WORKERS (ROLE_BIT(MANAGER) | ROLE_BIT(USER) | ROLE_BIT(OPERATIONS))
-#define ROLES_MEMBERS (ROLES_WORKERS | ROLE_BIT(VIEWER))
+#define ROLE_BIT(role)  (1U << ACCESS_ROLE_##role)
+#define ROLES_WORKERS   (ROLE_BIT(MANAGER) | ROLE_BIT(USER) | ROLE_BIT(OPERATIONS))
+#define ROLES_MEMBERS   (ROLES_WORKERS | ROLE_BIT(VIEWER))
 #define ROLES_EVERYBODY ROLE_BIT(DEFAULT)
 
 typedef enum AccessScope { ACCESS_SCOPE_SYSTEM, ACCESS_SCOPE_TENANT } AccessScope;
@@ -57,6 +57,6 @@ typedef struct Principal {
     const char *token_id;   /* the token used, or NULL */
 } Principal;
 
-/* 0 when allowed. ERROR_UNAUTHENTICATED when a tenant is needed that the caller is not in, ERROR_FORBIDDEN when the right is
- * missing. The text names the permission. */
+/* 0 when allowed. ERROR_UNAUTHENTICATED when a tenant is needed that the caller is not in, ERROR_FORBIDDEN
+ * when the right is missing. The text names the permission. */
 int access_decide(const Principal *principal, Permission permission, Error *error);

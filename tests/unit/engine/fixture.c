@@ -68,8 +68,8 @@ static void must_run(Fixture *fixture, Action action, void *context)
 static int prepare(Fixture *fixture, StoreTransaction *transaction, void *context, Error *error)
 {
     (void)context;
-    int r = statement_tenant_insert(transaction, &(TenantInsertParameters){.name = TENANT, .description = "", .created_at = 1},
-                                    error);
+    int r = statement_tenant_insert(
+        transaction, &(TenantInsertParameters){.name = TENANT, .description = "", .created_at = 1}, error);
     (void)string_copy(fixture->cluster, ID_SIZE, store_new_id(transaction));
     if (r >= 0)
         r = statement_cluster_insert(transaction,
@@ -167,8 +167,8 @@ static int submit(Fixture *fixture, StoreTransaction *transaction, void *context
     return r;
 }
 
-void fixture_submit(Fixture *fixture, const char *workflow, const EngineTask *tasks, size_t task_count, const EngineEdge *edges,
-                    size_t edge_count, char ret_execution[static ID_SIZE])
+void fixture_submit(Fixture *fixture, const char *workflow, const EngineTask *tasks, size_t task_count,
+                    const EngineEdge *edges, size_t edge_count, char ret_execution[static ID_SIZE])
 {
     EngineGraph graph = {.tenant = TENANT,
                          .cluster_id = fixture->cluster,
@@ -193,8 +193,8 @@ static int lease(Fixture *fixture, StoreTransaction *transaction, void *context,
 {
     Leasing *leasing = context;
     EngineLease *leases;
-    int r = engine_lease(fixture->engine, transaction, leasing->provisioner, leasing->epoch, leasing->maximum, &leases,
-                         &leasing->count, &fixture->effects, error);
+    int r = engine_lease(fixture->engine, transaction, leasing->provisioner, leasing->epoch, leasing->maximum,
+                         &leases, &leasing->count, &fixture->effects, error);
     for (size_t i = 0; r >= 0 && i < leasing->count; i++) {
         Leased *leased = &leasing->leased[i];
         leased->attempt = leases[i].attempt;
@@ -206,7 +206,8 @@ static int lease(Fixture *fixture, StoreTransaction *transaction, void *context,
     return r;
 }
 
-size_t fixture_lease(Fixture *fixture, const char *provisioner, int64_t epoch, unsigned maximum, Leased *leased)
+size_t fixture_lease(Fixture *fixture, const char *provisioner, int64_t epoch, unsigned maximum,
+                     Leased *leased)
 {
     Leasing leasing = {provisioner, epoch, maximum, leased, 0};
     must_run(fixture, lease, &leasing);
@@ -228,7 +229,8 @@ static int report(Fixture *fixture, StoreTransaction *transaction, void *context
     return MIN(reporting->outcome, 0);
 }
 
-int fixture_report(Fixture *fixture, const char *provisioner, int64_t epoch, const EngineReport *engine_report_, bool is_crashing)
+int fixture_report(Fixture *fixture, const char *provisioner, int64_t epoch,
+                   const EngineReport *engine_report_, bool is_crashing)
 {
     Reporting reporting = {provisioner, epoch, engine_report_, 0};
     Error error = ERROR_INIT;
@@ -266,8 +268,8 @@ typedef struct Question {
 static int cancel(Fixture *fixture, StoreTransaction *transaction, void *context, Error *error)
 {
     Question *question = context;
-    return engine_cancel(fixture->engine, transaction, TENANT, question->id, question->is_forced, "ann", &fixture->effects,
-                         error);
+    return engine_cancel(fixture->engine, transaction, TENANT, question->id, question->is_forced, "ann",
+                         &fixture->effects, error);
 }
 
 int fixture_cancel(Fixture *fixture, const char *execution, bool is_forced)
@@ -279,8 +281,8 @@ int fixture_cancel(Fixture *fixture, const char *execution, bool is_forced)
 static int decide(Fixture *fixture, StoreTransaction *transaction, void *context, Error *error)
 {
     Question *question = context;
-    return engine_decide(fixture->engine, transaction, TENANT, question->id, question->decision, "ann", &fixture->effects,
-                         error);
+    return engine_decide(fixture->engine, transaction, TENANT, question->id, question->decision, "ann",
+                         &fixture->effects, error);
 }
 
 int fixture_decide(Fixture *fixture, const char *task, EngineDecision decision)
@@ -294,7 +296,8 @@ static int ask_execution(Fixture *fixture, StoreTransaction *transaction, void *
     (void)fixture;
     Question *question = context;
     ExecutionGetRow row;
-    int r = statement_execution_get(transaction, &(ExecutionGetParameters){.tenant = TENANT, .id = question->id}, &row, error);
+    int r = statement_execution_get(
+        transaction, &(ExecutionGetParameters){.tenant = TENANT, .id = question->id}, &row, error);
     if (r == 1)
         question->answer = string_duplicate(row.status);
     return MIN(r, 0);
@@ -311,7 +314,8 @@ static int ask_cluster(Fixture *fixture, StoreTransaction *transaction, void *co
 {
     Question *question = context;
     ClusterGetRow row;
-    int r = statement_cluster_get(transaction, &(ClusterGetParameters){.tenant = TENANT, .id = fixture->cluster}, &row, error);
+    int r = statement_cluster_get(
+        transaction, &(ClusterGetParameters){.tenant = TENANT, .id = fixture->cluster}, &row, error);
     if (r == 1)
         question->answer = string_duplicate(row.status);
     return MIN(r, 0);
@@ -329,9 +333,11 @@ static int ask_task(Fixture *fixture, StoreTransaction *transaction, void *conte
     (void)fixture;
     Question *question = context;
     TaskForReportRow row;
-    int r = statement_task_for_report(
-        transaction,
-        &(TaskForReportParameters){.tenant = TENANT, .execution_id = question->id, .number = question->number}, &row, error);
+    int r = statement_task_for_report(transaction,
+                                      &(TaskForReportParameters){.tenant = TENANT,
+                                                                 .execution_id = question->id,
+                                                                 .number = question->number},
+                                      &row, error);
     if (r == 1)
         question->answer = string_duplicate(row.state);
     return MIN(r, 0);

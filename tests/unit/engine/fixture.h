@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What the engine's tests share: a clock that is set by hand, a store in memory with one tenant, one cluster and its nodes, and the
- * engine's calls as one job each. */
+/* What the engine's tests share: a clock that is set by hand, a store in memory with one tenant, one cluster
+ * and its nodes, and the engine's calls as one job each. */
 
 #include "base/clock.h"
 #include "engine/audit_trail.h"
@@ -35,17 +35,20 @@ void fixture_close(Fixture *fixture);
 /* The manager's process died and started again: memory is gone, the store stays. */
 void fixture_restart(Fixture *fixture);
 
-void fixture_submit(Fixture *fixture, const char *workflow, const EngineTask *tasks, size_t task_count, const EngineEdge *edges,
-                    size_t edge_count, char ret_execution[static ID_SIZE]);
+void fixture_submit(Fixture *fixture, const char *workflow, const EngineTask *tasks, size_t task_count,
+                    const EngineEdge *edges, size_t edge_count, char ret_execution[static ID_SIZE]);
 
 typedef struct Leased {
     char task[40], step[56], action[32], node[ID_SIZE];
     int64_t attempt;
 } Leased;
 /* How many were leased. */
-size_t fixture_lease(Fixture *fixture, const char *provisioner, int64_t epoch, unsigned maximum, Leased *leased);
-/* As engine_report. A crash makes the transaction roll back as if the process died before its commit; -1 is returned. */
-int fixture_report(Fixture *fixture, const char *provisioner, int64_t epoch, const EngineReport *report, bool is_crashing);
+size_t fixture_lease(Fixture *fixture, const char *provisioner, int64_t epoch, unsigned maximum,
+                     Leased *leased);
+/* As engine_report. A crash makes the transaction roll back as if the process died before its commit; -1 is
+ * returned. */
+int fixture_report(Fixture *fixture, const char *provisioner, int64_t epoch, const EngineReport *report,
+                   bool is_crashing);
 void fixture_expire(Fixture *fixture);
 int fixture_cancel(Fixture *fixture, const char *execution, bool is_forced);
 int fixture_decide(Fixture *fixture, const char *task, EngineDecision decision);

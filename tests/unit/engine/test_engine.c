@@ -15,12 +15,14 @@ static const char P1[] = "p1", P2[] = "p2";
 
 static EngineTask task(const char *kind, const char *action, const char *node)
 {
-    return (EngineTask){.kind = kind, .action = action, .node_id = node, .timeout_ms = 60000, .is_idempotent = true};
+    return (EngineTask){
+        .kind = kind, .action = action, .node_id = node, .timeout_ms = 60000, .is_idempotent = true};
 }
 
 static int succeed(Fixture *fixture, const char *provisioner, int64_t epoch, const Leased *leased)
 {
-    EngineReport report = {.task = leased->task, .attempt = leased->attempt, .state = ENGINE_REPORT_SUCCEEDED};
+    EngineReport report = {
+        .task = leased->task, .attempt = leased->attempt, .state = ENGINE_REPORT_SUCCEEDED};
     return fixture_report(fixture, provisioner, epoch, &report, false);
 }
 
@@ -70,7 +72,8 @@ static void test_chain(void **state)
     fixture_close(&f);
 }
 
-/* Two tasks that are ready for one node: the second waits for the node, and follows in the same transaction that gives it back. */
+/* Two tasks that are ready for one node: the second waits for the node, and follows in the same transaction
+ * that gives it back. */
 static void test_node_is_exclusive(void **state)
 {
     (void)state;
@@ -165,7 +168,8 @@ static void test_delete_waits_for_create(void **state)
     Leased leased[1];
     char create[ID_SIZE], delete[ID_SIZE];
     fixture_open(&f, 1, 1);
-    EngineTask creating[] = {task("provider", "create", f.nodes[0]), task("automator", "install", f.nodes[0])};
+    EngineTask creating[] = {task("provider", "create", f.nodes[0]),
+                             task("automator", "install", f.nodes[0])};
     EngineTask deleting[] = {task("provider", "delete", f.nodes[0])};
     EngineEdge edges[] = {{1, 2}};
     fixture_submit(&f, "create", creating, 2, edges, 1, create);
@@ -175,7 +179,8 @@ static void test_delete_waits_for_create(void **state)
     assert_text(fixture_execution_status(&f, delete), "pending");
     assert_true(fixture_cancel(&f, create, false) >= 0);
     assert_text(fixture_execution_status(&f, create), "cancelling");
-    EngineReport report = {.task = leased[0].task, .attempt = leased[0].attempt, .state = ENGINE_REPORT_CANCELLED};
+    EngineReport report = {
+        .task = leased[0].task, .attempt = leased[0].attempt, .state = ENGINE_REPORT_CANCELLED};
     assert_int_equal(fixture_report(&f, P1, 1, &report, false), 1);
     assert_text(fixture_execution_status(&f, create), "cancelled");
     assert_text(fixture_execution_status(&f, delete), "started");
@@ -197,7 +202,8 @@ static void test_decisions(void **state)
     fixture_submit(&f, "create", tasks, 1, NULL, 0, execution);
     assert_int_equal(fixture_lease(&f, P1, 1, 1, leased), 1);
     (void)string_copy(step, sizeof(step), leased[0].step);
-    EngineReport unknown = {.task = leased[0].task, .attempt = leased[0].attempt, .state = ENGINE_REPORT_UNKNOWN};
+    EngineReport unknown = {
+        .task = leased[0].task, .attempt = leased[0].attempt, .state = ENGINE_REPORT_UNKNOWN};
     assert_int_equal(fixture_report(&f, P1, 1, &unknown, false), 1);
     assert_text(fixture_task_state(&f, execution, 1), "needs_decision");
     assert_text(fixture_execution_status(&f, execution), "started");
@@ -258,8 +264,14 @@ static void test_restart_gives_fresh_grace(void **state)
 static void test_malformed_task_ids(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "x", "abcdefghijklmnopqrst", "abcdefghijklmnopqrst-", "abcdefghijklmnopqrst-0",
-                                      "abcdefghijklmnopqrst-1x", "abcdefghijklmnopqrst_1", "abcdefghijklmnopqrst-99999999999"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "abcdefghijklmnopqrst",
+                                      "abcdefghijklmnopqrst-",
+                                      "abcdefghijklmnopqrst-0",
+                                      "abcdefghijklmnopqrst-1x",
+                                      "abcdefghijklmnopqrst_1",
+                                      "abcdefghijklmnopqrst-99999999999"};
     char id[ID_SIZE];
     int64_t number;
     for (size_t i = 0; i < ELEMENTSOF(bad); i++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The deterministic simulator: the real engine and store under a clock of our own, with provisioners and nodes that crash, lose,
- * delay and repeat messages, and a manager that dies at any transition. Each seed is one history; a failing seed replays exactly:
- *     test-engine-simulator SEED
- * Checked (PR5): every execution reaches its end after the faults stop; a run takes effect once; no task begins before its predecessors took
+/* The deterministic simulator: the real engine and store under a clock of our own, with provisioners and
+ * nodes that crash, lose, delay and repeat messages, and a manager that dies at any transition. Each seed is
+ * one history; a failing seed replays exactly: test-engine-simulator SEED Checked (PR5): every execution
+ * reaches its end after the faults stop; a run takes effect once; no task begins before its predecessors took
  * effect; a node does one thing at a time; the audit chain holds. */
 
 #include <inttypes.h>
@@ -67,22 +67,23 @@ static Usec delay(Simulation *s, Usec maximum)
     return random_below(&s->chance.random, maximum) + 1;
 }
 
-#define REQUIRE(condition)                                                                                                       \
-    do {                                                                                                                         \
-        if (!(condition))                                                                                                        \
-            fail_msg("seed %" PRIu64 ": %s", s->seed, #condition);                                                               \
+#define REQUIRE(condition)                                                                                   \
+    do {                                                                                                     \
+        if (!(condition))                                                                                    \
+            fail_msg("seed %" PRIu64 ": %s", s->seed, #condition);                                           \
     } while (0)
 
 static void build_graph(Simulation *s)
 {
     for (unsigned i = 0; i < TASKS; i++) {
         bool is_join = random_below(&s->chance.random, 6) == 0;
-        s->tasks[i] = (EngineTask){.kind = is_join ? "join" : "automator",
-                                   .action = is_join ? "join" : "install",
-                                   .node_id = is_join ? NULL : s->f.nodes[random_below(&s->chance.random, NODES)],
-                                   .timeout_ms = 60000,
-                                   .maximum_failures = 10,
-                                   .is_idempotent = true};
+        s->tasks[i] =
+            (EngineTask){.kind = is_join ? "join" : "automator",
+                         .action = is_join ? "join" : "install",
+                         .node_id = is_join ? NULL : s->f.nodes[random_below(&s->chance.random, NODES)],
+                         .timeout_ms = 60000,
+                         .maximum_failures = 10,
+                         .is_idempotent = true};
         for (unsigned j = 0; j < i && s->edge_count < ELEMENTSOF(s->edges); j++)
             if (random_below(&s->chance.random, 5) == 0)
                 s->edges[s->edge_count++] = (EngineEdge){j + 1, i + 1};
@@ -155,7 +156,8 @@ static void provisioner_lease(Simulation *s, Provisioner *p)
         while (running->is_used)
             running++;
         Step *step = runner_execute(s, &leased[i]);
-        *running = (Running){.leased = leased[i], .finished = MAX(step->done, s->f.clock.now), .is_used = true};
+        *running =
+            (Running){.leased = leased[i], .finished = MAX(step->done, s->f.clock.now), .is_used = true};
         running->report_at = running->finished + delay(s, 5 * USEC_PER_SEC);
         running->heartbeat_at = s->f.clock.now + 10 * USEC_PER_SEC;
     }
@@ -196,7 +198,8 @@ static void heartbeat(Simulation *s, Provisioner *p, Running *running)
     if (chance(s, 200))
         return; /* lost */
     bool is_lost;
-    engine_renew(s->f.engine, p->id, &(EngineHeld){running->leased.task, running->leased.attempt}, 1, &is_lost);
+    engine_renew(s->f.engine, p->id, &(EngineHeld){running->leased.task, running->leased.attempt}, 1,
+                 &is_lost);
     if (is_lost)
         running->is_used = false;
 }
@@ -246,7 +249,8 @@ static void require_outcome(Simulation *s)
     for (unsigned i = 1; i <= TASKS; i++) {
         _cleanup_free_ char *state = fixture_task_state(&s->f, s->execution, i);
         bool is_join = string_equal(s->tasks[i - 1].kind, "join");
-        REQUIRE(!string_equal(state, "waiting") && !string_equal(state, "ready") && !string_equal(state, "leased"));
+        REQUIRE(!string_equal(state, "waiting") && !string_equal(state, "ready") &&
+                !string_equal(state, "leased"));
         REQUIRE(!is_success || (string_equal(state, "succeeded") && (is_join || s->effects[i] == 1)));
         REQUIRE(!string_equal(state, "succeeded") || is_join || s->effects[i] == 1);
     }

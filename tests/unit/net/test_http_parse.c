@@ -2,6 +2,8 @@
 
 /* The pure parser against the framing table (S30), whole and byte by byte, and its decoders. */
 
+#include <stdlib.h>
+
 #include "base/string.h"
 #include "net_testing.h"
 
@@ -150,18 +152,16 @@ static void test_every_fault_has_a_case(void **state)
     framing_table_done(&table);
 }
 
-/* No byte put anywhere into a good request, other than the digit of its length, makes the parser see another
- * end of head or body: the request is refused, or its length is what the Content-Length field says, or that
- * field is gone. */
+/* No byte put anywhere into a good request makes the parser see another end of head or body than the
+ * Content-Length field says: the request is refused, or the field is what it says, or the field is gone. */
 static void test_one_byte_never_moves_the_end(void **state)
 {
     static const char good[] = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nX-Y: z\r\n\r\n";
-    const size_t digit = (size_t)(strchr(good, '3') - good);
     char mutated[sizeof(good)];
     unsigned accepted = 0;
 
     for (size_t i = 0; i < sizeof(good) - 1; i++) {
-        for (unsigned byte = 0; byte < 256 && i != digit; byte++) {
+        for (unsigned byte = 0; byte < 256; byte++) {
             size_t scanned = 0, size;
             HttpHead head;
             memcpy(mutated, good, sizeof(good));
@@ -172,7 +172,9 @@ static void test_one_byte_never_moves_the_end(void **state)
             accepted++;
             assert_int_equal(size, sizeof(good) - 1);
             assert_false(head.is_chunked);
-            assert_int_equal(head.content_length, http_head_field(&head, mutated, "Content-Length") ? 3 : 0);
+            const HttpField *length = http_head_field(&head, mutated, "Content-Length");
+            assert_int_equal(head.content_length,
+                             length ? strtoul(mutated + length->value.offset, NULL, 10) : 0);
         }
     }
     assert_true(accepted > 1000);

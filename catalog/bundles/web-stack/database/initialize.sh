@@ -34,6 +34,7 @@ EOF
 } | sql postgres
 
 sql "$name" <<EOF
+SET client_min_messages = warning;
 CREATE TABLE IF NOT EXISTS visits (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     node TEXT NOT NULL,

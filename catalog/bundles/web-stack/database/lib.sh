@@ -22,7 +22,7 @@ control() {
 }
 
 server_is_up() {
-    run_as postgres "$binaries/pg_ctl" -D "$data" -s status
+    run_as postgres "$binaries/pg_ctl" -D "$data" -s status >/dev/null 2>&1
 }
 
 # sql DATABASE: statements from standard input, stops at the first error

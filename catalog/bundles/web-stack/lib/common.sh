@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the scripts of this bundle share; read with ". ./lib/common.sh". Everything may run again at any time.
+# What the scripts of this bundle share; read with ". ./lib/common.sh". Everything may run again at any time. Variables
+# of functions begin with '_', since a POSIX shell has no local ones.
 
 set -eu
 umask 022
@@ -12,19 +13,19 @@ fail() {
 }
 
 need() {
-    for program in "$@"; do
-        command -v "$program" >/dev/null 2>&1 || fail "the image of this node lacks $program"
+    for _program in "$@"; do
+        command -v "$_program" >/dev/null 2>&1 || fail "the image of this node lacks $_program"
     done
 }
 
 # run_as USER COMMAND...: without any of our privileges
 run_as() {
-    user=$1
+    _account=$1
     shift
-    setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups --no-new-privs -- "$@"
+    setpriv --reuid="$_account" --regid="$(id -g "$_account")" --init-groups --no-new-privs -- "$@"
 }
 
-# is_running PID_FILE NAME: whether the process of the file lives and is the one that is meant
+# is_running PID_FILE NAME: whether the process of the file lives and is the one that is meant; sets pid
 is_running() {
     [ -s "$1" ] || return 1
     pid=$(head -n 1 "$1")
@@ -35,11 +36,11 @@ is_running() {
 
 # wait_until SECONDS COMMAND...
 wait_until() {
-    left=$(($1 * 5))
+    _left=$(($1 * 5))
     shift
     until "$@" >/dev/null 2>&1; do
-        left=$((left - 1))
-        [ "$left" -gt 0 ] || return 1
+        _left=$((_left - 1))
+        [ "$_left" -gt 0 ] || return 1
         sleep 0.2
     done
 }
@@ -61,19 +62,19 @@ stop_process() {
 
 # write_file PATH MODE OWNER: standard input, in one piece; prints "changed" when the content is new
 write_file() {
-    new=$(mktemp "$1.XXXXXX")
-    cat >"$new"
-    chmod "$2" "$new"
-    chown "$3" "$new"
-    if [ -f "$1" ] && cmp -s "$new" "$1"; then
-        rm -f "$new"
+    _new=$(mktemp "$1.XXXXXX")
+    cat >"$_new"
+    chmod "$2" "$_new"
+    chown "$3" "$_new"
+    if [ -f "$1" ] && cmp -s "$_new" "$1"; then
+        rm -f "$_new"
     else
-        mv -f "$new" "$1"
+        mv -f "$_new" "$1"
         echo changed
     fi
 }
 
-# number NAME VALUE LOW HIGH
+# check_number NAME VALUE LOW HIGH
 check_number() {
     case $2 in '' | *[!0-9]*) fail "$1 must be a number, not '$2'" ;; esac
     [ "$2" -ge "$3" ] && [ "$2" -le "$4" ] || fail "$1 must be from $3 to $4, not $2"
