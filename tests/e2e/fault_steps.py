@@ -229,6 +229,7 @@ def host_key(product):
         node.update(product.show("impostor")["node_list"][0])
         return product.on_node(node["hostname"], "test", "-e", "/run/product-test-waiting", status=None)[0] == 0
     wait_until(is_waiting, 30, "the first step to run")
+    node.update(product.show("impostor")["node_list"][0])  # all that the manager knows now, also the host's id
     product.python_on_node(node["hostname"], CHANGE_KEY, root=True)
 
     def undecided():
