@@ -12,6 +12,7 @@
 
 enum { PASSWORD_MINIMUM = 12, TOKEN_LIFE_DEFAULT_DAYS = 30, TOKEN_LIFE_MAX_DAYS = 365 };
 static const int64_t DAY = 86400 * (int64_t)USEC_PER_SEC;
+static const int64_t PURGE_INTERVAL = 3600 * (int64_t)USEC_PER_SEC;
 
 /* Tokens
  * ------------------------------------------------------------------------------------------------------------------
@@ -85,6 +86,19 @@ static int check_membership(ApiCall *call, const char *tenant, Error *error)
     return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
 }
 
+/* Now and then, because it looks at all tokens. */
+static void purge_tokens(ApiCall *call)
+{
+    const int64_t now = (int64_t)store_now(call->transaction);
+    int64_t last = atomic_load(&call->api->tokens_purged_at);
+    if (last + PURGE_INTERVAL > now ||
+        !atomic_compare_exchange_strong(&call->api->tokens_purged_at, &last, now))
+        return;
+    Error error = ERROR_INIT; /* a failure spoils the job, which then says so */
+    (void)statement_tokens_purge_expired(call->transaction,
+                                         &(TokensPurgeExpiredParameters){.now = now - 7 * DAY}, &error);
+}
+
 static int post_token(ApiCall *call, Error *error)
 {
     TokenBody body = {0};
@@ -96,9 +110,7 @@ static int post_token(ApiCall *call, Error *error)
         r = check_membership(call, body.tenant, error);
     if (r < 0)
         return r;
-    (void)statement_tokens_purge_expired(
-        call->transaction,
-        &(TokensPurgeExpiredParameters){.now = (int64_t)store_now(call->transaction) - 7 * DAY}, error);
+    purge_tokens(call);
     char id[ID_SIZE];
     _cleanup_secret_ Secret *token = NULL;
     r = token_create(call->transaction, call->api->settings.random, call->principal.username, body.tenant,
@@ -383,7 +395,7 @@ static int apply_user_change(ApiCall *call, const UserGetRow *user, const UserCh
         return error_set_field(error, ERROR_BAD_FIELD, "role", "A system role is sys_admin or default.");
     if (change->active && !json_is_boolean(change->active))
         return error_set_field(error, ERROR_BAD_FIELD, "active", "'active' is true or false.");
-    bool loses = string_equal(user->role, "sys_admin") &&
+    bool loses = user->is_active && string_equal(user->role, "sys_admin") &&
                  (role != ACCESS_ROLE_SYS_ADMIN || (change->active && !is_active));
     int r = loses ? keep_an_administrator(call, user->username, error) : 0;
     if (r >= 0)
@@ -425,7 +437,8 @@ static int delete_user(ApiCall *call, Error *error)
         return r;
     if (r == 0)
         return error_set(error, ERROR_NOT_FOUND, "There is no account '%s'.", username);
-    if (string_equal(user.role, "sys_admin") || string_equal(username, call->principal.username))
+    bool is_administrator = user.is_active && string_equal(user.role, "sys_admin");
+    if (is_administrator || string_equal(username, call->principal.username))
         r = keep_an_administrator(call, username, error);
     else
         r = 0;
@@ -525,7 +538,8 @@ static int post_password(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_access[] = {
-    ROUTE(GET, "/tokens", TOKEN_LIST, NO_TENANT, READ, NO_BODY, list_tokens, NULL, 200, "One's own tokens"),
+    ROUTE(GET, "/tokens", TOKEN_LIST, NO_TENANT, READ, NO_BODY, list_tokens, NULL, 200, "One's own tokens",
+          .query = query_page),
     ROUTE(POST, "/tokens", TOKEN_CREATE, NO_TENANT, WRITE, JSON_BODY, post_token, "token_create", 201,
           "Makes a token, shown once", .fields = token_fields),
     ROUTE(GET, "/tokens/{id}", TOKEN_LIST, NO_TENANT, READ, NO_BODY, get_token, NULL, 200, "A token"),
@@ -535,7 +549,8 @@ const ApiRoute routes_access[] = {
     ROUTE(POST, "/user/password", USER_PASSWORD_SELF, NO_TENANT, POOL, JSON_BODY, post_own_password,
           "user_password", 204, "Changes one's own password; ends all one's tokens",
           .fields = password_fields),
-    ROUTE(GET, "/users", USER_LIST, NO_TENANT, READ, NO_BODY, list_users, NULL, 200, "Accounts"),
+    ROUTE(GET, "/users", USER_LIST, NO_TENANT, READ, NO_BODY, list_users, NULL, 200, "Accounts",
+          .query = query_page),
     ROUTE(PUT, "/users", USER_CREATE, NO_TENANT, POOL, JSON_BODY, put_user, "user_create", 201,
           "Makes an account", .fields = user_fields),
     ROUTE(GET, "/users/{name}", USER_LIST, NO_TENANT, READ, NO_BODY, get_user, NULL, 200, "An account"),

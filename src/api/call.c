@@ -75,12 +75,18 @@ static int write_audit(ApiCall *call, Error *error)
                               error);
 }
 
+/* With or without parameters. */
+static bool is_json(const char *type)
+{
+    size_t length = type ? strcspn(type, "; \t") : 0;
+    return length == strlen(JSON_TYPE) && strncasecmp(type, JSON_TYPE, length) == 0;
+}
+
 static int parse_body(ApiCall *call, Error *error)
 {
     if (call->route->body != JSON_BODY || call->request->body_size == 0)
         return 0;
-    const char *type = http_exchange_header(call->exchange, "Content-Type");
-    if (!type || !string_starts_with(type, JSON_TYPE))
+    if (!is_json(http_exchange_header(call->exchange, "Content-Type")))
         return error_set(error, ERROR_UNSUPPORTED_MEDIA, "The body must be sent as application/json.");
     int r = json_parse(call->request->body, call->request->body_size, call->request->body_size, &call->body,
                        error);
@@ -151,7 +157,7 @@ static int run_in_job(StoreTransaction *transaction, void *context, Error *error
     buffer_clear(&call->answer);
     call->status = call->route->success_status;
     call->transaction = transaction;
-    call->content_type = JSON_TYPE;
+    call->content_type = call->route->content_type ?: JSON_TYPE;
     int r = admit(token_call, error);
     if (r >= 0 && !call->body)
         r = parse_body(call, error);
@@ -168,6 +174,8 @@ static void job_done(int result, const Error *error, void *context)
     TokenCall *token_call = context;
     ApiCall *call = token_call->call;
     free(token_call);
+    if (call->route->mode == ROUTE_WRITE) /* also after a failure: who knows what is in the database */
+        access_cache_drop(call->api->access_cache);
     if (result < 0) {
         call->error = *error;
         call_failed(call, result);
@@ -236,6 +244,8 @@ static bool try_inline(TokenCall *token_call)
     Store *store = call->api->settings.store;
     if (call->route->mode != ROUTE_READ || !string_equal(store_dialect(store), "sqlite"))
         return false;
+    call->is_inline = true;
+    call->access_generation = access_cache_generation(call->api->access_cache);
     Error error = ERROR_INIT;
     int r = store_read(store, run_in_job, token_call, &error);
     job_done(r, &error, token_call);
@@ -336,6 +346,8 @@ int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, E
 {
     PoolJob pool_job = {.call = call, .job = job, .context = context, .access = access};
     int r = store_run(call->api->settings.store, access, run_pool_job, &pool_job, error);
+    if (access == STORE_WRITE)
+        access_cache_drop(call->api->access_cache);
     if (r >= 0)
         engine_apply(call->api->engine, &call->effects);
     return r;

@@ -19,6 +19,17 @@ static int read_kind(const char *text, CatalogKind *ret_kind, Error *error)
                      text);
 }
 
+/* A kind that a body names, rather than the path. */
+static int read_kind_member(const char *field, const char *text, CatalogKind *ret_kind, Error *error)
+{
+    int r = read_kind(text, ret_kind, error);
+    if (r < 0 && error) {
+        error->code = ERROR_BAD_FIELD;
+        (void)string_copy(error->field, sizeof(error->field), field);
+    }
+    return r;
+}
+
 static int list_documents(ApiCall *call, Error *error)
 {
     Page page;
@@ -237,7 +248,7 @@ static int post_validate(ApiCall *call, Error *error)
     CatalogKind kind;
     int r = body_dispatch(call, validate_fields, &body, error);
     if (r >= 0)
-        r = read_kind(body.kind, &kind, error);
+        r = read_kind_member("kind", body.kind, &kind, error);
     if (r < 0)
         return r;
     Loading loading = {.tenant = call->tenant};
@@ -366,7 +377,7 @@ static int check_import_members(ApiCall *call, Error *error)
     json_object_foreach (call->body, key, value) {
         CatalogKind kind;
         (void)value;
-        if (!string_equal(key, "partialtemplates") && read_kind(key, &kind, error) < 0)
+        if (!string_equal(key, "partialtemplates") && read_kind_member(key, key, &kind, error) < 0)
             return -EINVAL;
     }
     return 0;
@@ -414,9 +425,9 @@ const ApiRoute routes_catalog[] = {
     ROUTE(POST, "/catalog/validate", CATALOG_GET, NEEDS_TENANT, POOL, JSON_BODY, post_validate, NULL, 200,
           "Names every fault of a document", .fields = validate_fields),
     ROUTE(GET, "/catalog/{kind}", CATALOG_LIST, NEEDS_TENANT, READ, NO_BODY, list_documents, NULL, 200,
-          "Documents of a kind"),
+          "Documents of a kind", .query = query_page),
     ROUTE(GET, "/catalog/{kind}/{name}", CATALOG_GET, NEEDS_TENANT, READ, NO_BODY, get_document, NULL, 200,
-          "A document, the latest or version=N"),
+          "A document, the latest or version=N", .query = query_version),
     ROUTE(PUT, "/catalog/{kind}/{name}", CATALOG_WRITE, NEEDS_TENANT, POOL, JSON_BODY, put_document,
           "catalog_write", 201, "Writes a document; an unchanged one keeps its version"),
     ROUTE(DELETE, "/catalog/{kind}/{name}", CATALOG_WRITE, NEEDS_TENANT, WRITE, NO_BODY, delete_document,

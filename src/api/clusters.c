@@ -366,7 +366,6 @@ static int get_node_log(ApiCall *call, Error *error)
     int r = find_node(call, &node, error);
     if (r < 0)
         return r;
-    call->content_type = "text/plain; charset=utf-8";
     const char *task = query_or_empty(call, "task_id");
     if (!*task)
         return append_node_tasks(call, node.id, error);
@@ -459,7 +458,7 @@ const ApiRoute routes_clusters[] = {
     ROUTE(POST, "/cluster-plans", CLUSTER_PLAN, NEEDS_TENANT, POOL, JSON_BODY, cluster_plan_handler, NULL,
           200, "What a request would make, without doing anything"),
     ROUTE(GET, "/clusters", CLUSTER_LIST, NEEDS_TENANT, READ, NO_BODY, list_clusters, NULL, 200,
-          "Clusters, newest first"),
+          "Clusters, newest first", .query = query_clusters),
     ROUTE(POST, "/clusters", CLUSTER_CREATE, NEEDS_TENANT, POOL, JSON_BODY, cluster_create_handler,
           "cluster_create", 202, "Requests a cluster"),
     ROUTE(GET, "/clusters/{id}", CLUSTER_GET, NEEDS_TENANT, READ, NO_BODY, get_cluster, NULL, 200,
@@ -468,10 +467,12 @@ const ApiRoute routes_clusters[] = {
           "cluster_delete", 202, "Deletes a cluster; what runs is cancelled first"),
     ROUTE(GET, "/clusters/{id}/plan", CLUSTER_GET, NEEDS_TENANT, READ, NO_BODY, get_cluster_plan, NULL, 200,
           "The plan that a cluster was made from"),
-    ROUTE(GET, "/nodes", NODE_LIST, NEEDS_TENANT, READ, NO_BODY, list_nodes, NULL, 200, "Nodes"),
+    ROUTE(GET, "/nodes", NODE_LIST, NEEDS_TENANT, READ, NO_BODY, list_nodes, NULL, 200, "Nodes",
+          .query = query_of_cluster),
     ROUTE(GET, "/nodes/{id}", NODE_GET, NEEDS_TENANT, READ, NO_BODY, get_node, NULL, 200, "A node"),
     ROUTE(GET, "/nodes/{id}/log", NODE_LOG, NEEDS_TENANT, READ, NO_BODY, get_node_log, NULL, 200,
-          "Output of the steps on a node, secrets masked"),
+          "Output of the steps on a node, secrets masked", .query = query_log,
+          .content_type = "text/plain; charset=utf-8"),
     ROUTE(POST, "/nodes/{id}/ssh-certificate", NODE_SSH, NEEDS_TENANT, POOL, JSON_BODY, post_ssh_certificate,
           "node_ssh_certificate", 200, "A user certificate of ten minutes for a node's operator account",
           .fields = ssh_fields),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Clusters, between the files of this folder: the handlers that plan and create, on pool threads, and the step from a plan to an
- * execution, in a write job. The plan stays the caller's. */
+/* Clusters, between the files of this folder: the handlers that plan and create, on pool threads, and the
+ * step from a plan to an execution, in a write job. The plan stays the caller's. */
 
 #include "api/api_internal.h"
 #include "domain/topology/plan.h"

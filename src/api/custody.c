@@ -15,8 +15,7 @@
 enum {
     SSH_LIFE_SECONDS = 600,
     BUNDLE_LIMIT = 64 * 1024 * 1024,
-    PROVISIONER_LIFE_SECONDS = 90 * 86400,
-    APPLICATION_LIFE_SECONDS = 90 * 86400,
+
     NAMES_MAX = 100,
 };
 /* A set is signed anew when less than this is left of its hour. */
@@ -269,7 +268,7 @@ int internal_task_certificate(ApiCall *call, Error *error)
                                               .dns_names = &task.dns_names,
                                               .ip_addresses = task.addresses,
                                               .ip_address_count = task.address_count,
-                                              .life_seconds = APPLICATION_LIFE_SECONDS,
+
                                               .tenant = task.tenant,
                                               .holder = task.node_id},
                               &chain, serial, error);
@@ -307,7 +306,7 @@ int internal_renew_certificate(ApiCall *call, Error *error)
                                           .csr = body.csr,
                                           .common_name = id,
                                           .uris = &uris,
-                                          .life_seconds = PROVISIONER_LIFE_SECONDS,
+
                                           .holder = id},
                           &chain, serial, error);
     return r < 0 ? r : write_chain(call, chain, serial);

@@ -59,9 +59,9 @@ static int no_handler(ApiCall *call, Error *error)
 
 const ApiRoute routes_events[] = {
     ROUTE(GET, "/events", EVENT_LIST, NEEDS_TENANT, READ, NO_BODY, list_events, NULL, 200,
-          "Events, newest first; with after=SEQUENCE in order"),
+          "Events, newest first; with after=SEQUENCE in order", .query = query_events),
     ROUTE(GET, "/events/stream", EVENT_LIST, NEEDS_TENANT, STREAM, NO_BODY, no_handler, NULL, 200,
-          "Events as they happen (server-sent events), resumable by Last-Event-ID"),
+          "Events as they happen (server-sent events), resumable by Last-Event-ID", .query = query_stream),
     {0},
 };
 
@@ -122,7 +122,7 @@ static int verify_audit(ApiCall *call, Error *error)
 
 const ApiRoute routes_audit[] = {
     ROUTE(GET, "/audit", AUDIT_LIST, NO_TENANT, READ, NO_BODY, list_audit, NULL, 200,
-          "The audit trail, newest first"),
+          "The audit trail, newest first", .query = query_audit),
     ROUTE(GET, "/audit/verification", AUDIT_LIST, NO_TENANT, READ, NO_BODY, verify_audit, NULL, 200,
           "Walks the hash chain and names the first record that does not fit"),
     {0},

@@ -214,13 +214,13 @@ static int post_operation(ApiCall *call, Error *error)
 
 const ApiRoute routes_executions[] = {
     ROUTE(GET, "/executions", EXECUTION_LIST, NEEDS_TENANT, READ, NO_BODY, list_executions, NULL, 200,
-          "Executions, newest first"),
+          "Executions, newest first", .query = query_of_cluster),
     ROUTE(GET, "/executions/{id}", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution, NULL, 200,
           "An execution"),
     ROUTE(POST, "/executions/{id}", EXECUTION_CANCEL, NEEDS_TENANT, WRITE, JSON_BODY, post_execution,
           "execution_cancel", 200, "Cancels an execution", .fields = action_fields),
     ROUTE(GET, "/operations", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, list_operations, NULL, 200,
-          "Operations of an execution"),
+          "Operations of an execution", .query = query_operations),
     ROUTE(POST, "/operations/{id}", EXECUTION_DECIDE, NEEDS_TENANT, WRITE, JSON_BODY, post_operation,
           "operation_decide", 200, "Decides about an operation whose outcome nobody can know",
           .fields = decision_fields),

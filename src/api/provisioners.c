@@ -359,7 +359,7 @@ static int post_enrol(ApiCall *call, Error *error)
 
 const ApiRoute routes_provisioners[] = {
     ROUTE(GET, "/provisioners", PROVISIONER_LIST, NO_TENANT, READ, NO_BODY, list_provisioners, NULL, 200,
-          "Provisioners"),
+          "Provisioners", .query = query_page),
     ROUTE(POST, "/provisioners/enrolment-tokens", PROVISIONER_ENROL, NO_TENANT, WRITE, JSON_BODY,
           post_enrolment_token, "provisioner_enrolment_token", 201, "A one-time token for a new provisioner",
           .fields = enrolment_token_fields),

@@ -3,12 +3,57 @@
 
 #include <errno.h>
 
+#include "api/api_internal.h"
 #include "base/string.h"
 
 const ApiRoute *const api_route_tables[] = {
     routes_system,   routes_access,     routes_tenants, routes_catalog,
     routes_clusters, routes_executions, routes_events,  routes_provisioners,
     routes_bundles,  routes_audit,      NULL,
+};
+
+#define PAGE_QUERY                                                                                           \
+    {"_size", "rows of the answer at most; 100 when absent", 0, API_PAGE_MAX},                               \
+    {                                                                                                        \
+        "_offset", "rows left out at the start", 0, INT32_MAX                                                \
+    }
+#define CLUSTER_QUERY                                                                                        \
+    {                                                                                                        \
+        "cluster_id", "only of this cluster", 0, 0                                                           \
+    }
+#define EXECUTION_QUERY                                                                                      \
+    {                                                                                                        \
+        "execution_id", "only of this execution", 0, 0                                                       \
+    }
+#define AFTER_QUERY                                                                                          \
+    {                                                                                                        \
+        "after", "only what follows the event with this sequence", 0, INT64_MAX                              \
+    }
+
+const RouteQuery query_page[] = {PAGE_QUERY, {0}};
+const RouteQuery query_version[] = {{"version", "not the latest but this version", 1, INT64_MAX}, {0}};
+const RouteQuery query_clusters[] = {
+    PAGE_QUERY,
+    {"status", "only those in this state", 0, 0},
+    {"all", "true: terminated ones, too", 0, 0},
+    {0},
+};
+const RouteQuery query_of_cluster[] = {PAGE_QUERY, CLUSTER_QUERY, {0}};
+const RouteQuery query_log[] = {{"task_id", "only the output of this operation", 0, 0}, {0}};
+const RouteQuery query_operations[] = {
+    PAGE_QUERY,
+    {"execution_id", "of which execution; needed", 0, 0},
+    {"state", "only those in this state", 0, 0},
+    {0},
+};
+const RouteQuery query_events[] = {PAGE_QUERY, AFTER_QUERY, CLUSTER_QUERY, EXECUTION_QUERY, {0}};
+const RouteQuery query_stream[] = {AFTER_QUERY, CLUSTER_QUERY, EXECUTION_QUERY, {0}};
+const RouteQuery query_audit[] = {
+    PAGE_QUERY,
+    {"actor", "only by this account", 0, 0},
+    {"tenant", "only in this tenant", 0, 0},
+    {"action", "only this action", 0, 0},
+    {0},
 };
 
 const char *http_method_name(HttpMethod method)

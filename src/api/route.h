@@ -33,6 +33,13 @@ typedef enum RouteBody { NO_BODY, JSON_BODY, RAW_BODY } RouteBody;
 
 enum { ROUTE_PARAMETERS_MAX = 3, ROUTE_BODY_DEFAULT = 1024 * 1024 };
 
+/* A parameter of the query, for the description. */
+typedef struct RouteQuery {
+    const char *name; /* NULL ends the table */
+    const char *description;
+    int64_t minimum, maximum; /* of a number; 0 and 0 = a string */
+} RouteQuery;
+
 struct ApiRoute {
     HttpMethod method;
     const char *path; /* below the base, "/clusters/{id}" */
@@ -44,7 +51,9 @@ struct ApiRoute {
     ApiHandler handler;
     const char *action; /* name of the audit record for what changes something; NULL = none */
     const char *summary;
-    const JsonField *fields; /* of the body, for the description; NULL = free */
+    const JsonField *fields;  /* of the body, for the description; NULL = free */
+    const RouteQuery *query;  /* NULL = none */
+    const char *content_type; /* of the answer; NULL = JSON */
     int success_status;
 };
 
@@ -63,9 +72,11 @@ struct ApiCall {
     Arena *arena;
     const char *parameters[ROUTE_PARAMETERS_MAX];
     Principal principal;
-    const char *tenant; /* of the request; NULL when the route needs none */
-    bool must_change_password; /* signed in with a one-time password: good for nothing else */
-    json_t *body;       /* parsed, for JSON_BODY; an object or NULL when it was empty */
+    const char *tenant;         /* of the request; NULL when the route needs none */
+    bool is_inline;             /* a read on the loop's thread: may use the access cache */
+    uint64_t access_generation; /* of the cache, from before the read's snapshot */
+    bool must_change_password;  /* signed in with a one-time password: good for nothing else */
+    json_t *body;               /* parsed, for JSON_BODY; an object or NULL when it was empty */
 
     StoreTransaction *transaction;
     EngineEffects effects;
@@ -77,6 +88,10 @@ struct ApiCall {
     const char *audit_object; /* set by handlers that change something */
     const char *audit_details;
 };
+
+/* Parameters of the query that several routes share. */
+extern const RouteQuery query_page[], query_version[], query_clusters[], query_of_cluster[], query_log[],
+    query_operations[], query_events[], query_stream[], query_audit[];
 
 /* Tables, ended by a row without path. */
 extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[],

@@ -79,13 +79,13 @@ static int get_status(ApiCall *call, Error *error)
 static int get_ca(ApiCall *call, Error *error)
 {
     (void)error;
-    call->content_type = "application/x-pem-file";
     return buffer_append_string(&call->answer, call->api->settings.ca_certificate);
 }
 
 const ApiRoute routes_system[] = {
     ROUTE(GET, "/version", OPEN, NO_TENANT, READ, NO_BODY, get_version, NULL, 200, "Version of the manager"),
-    ROUTE(GET, "/ca", OPEN, NO_TENANT, READ, NO_BODY, get_ca, NULL, 200, "Certificate of the internal CA"),
+    ROUTE(GET, "/ca", OPEN, NO_TENANT, READ, NO_BODY, get_ca, NULL, 200, "Certificate of the internal CA",
+          .content_type = "application/x-pem-file"),
     ROUTE(GET, "/status", STATUS_GET, NO_TENANT, POOL, NO_BODY, get_status, NULL, 200,
           "State of the manager and its parts"),
     {0},

@@ -210,7 +210,7 @@ static int delete_member(ApiCall *call, Error *error)
 
 const ApiRoute routes_tenants[] = {
     ROUTE(GET, "/tenants", TENANT_LIST, NO_TENANT, READ, NO_BODY, list_tenants, NULL, 200,
-          "Tenants one belongs to; all for administrators"),
+          "Tenants one belongs to; all for administrators", .query = query_page),
     ROUTE(PUT, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, put_member, "tenant_add_user",
           201, "Puts an account into a tenant", .fields = member_fields),
     ROUTE(PATCH, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, put_member,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/openapi.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -93,6 +94,15 @@ static int verb_config(const ParsedOptions *options, void *context)
     return EXIT_SUCCESS;
 }
 
+static int verb_openapi(const ParsedOptions *options, void *context)
+{
+    (void)options;
+    (void)context;
+    _cleanup_json_ json_t *document = openapi_document();
+    bool is_written = json_dumpf(document, stdout, JSON_INDENT(1)) == 0 && puts("") >= 0;
+    return is_written && fflush(stdout) == 0 ? EXIT_SUCCESS : error_describe(ERROR_IO)->exit_status;
+}
+
 static const Verb verbs[] = {
     {"init", "", 0, 0, NULL, "prepare certificates, database and the first administrator; safe to repeat",
      "The keeper must run. Prints the one-time password of the first administrator on the terminal, once.",
@@ -102,6 +112,7 @@ static const Verb verbs[] = {
     {"token", "", 0, 0, NULL, "make an administrator's token of 15 minutes over the local socket (root only)",
      NULL, verb_token},
     {"example-config", "", 0, 0, NULL, "print every setting with its default", NULL, verb_config},
+    {"openapi", "", 0, 0, NULL, "print the description of the API (OpenAPI 3.1)", NULL, verb_openapi},
     {0},
 };
 

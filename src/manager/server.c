@@ -163,11 +163,11 @@ static int start_api(Server *server, Error *error)
 {
     const ManagerConfig *config = server->config;
     _cleanup_free_ char *ca_path = identity_ca_path(config);
-    server->bundle_directory = manager_path(config, "bundles");
     size_t size;
     int r = file_read(ca_path, CA_LIMIT, &server->ca_certificate, &size);
     if (r < 0)
         return error_set_errno(error, ERROR_IO, -r, "Reading %s", ca_path);
+    server->bundle_directory = manager_path(config, "bundles");
     server->internal_url =
         string_format("https://%s:%lld",
                       config->management_addresses.count > 0 ? config->management_addresses.items[0]

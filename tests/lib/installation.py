@@ -64,8 +64,8 @@ class Answer:
 class EventStream:
     """An open event stream: next_event() gives {"id", "event", "data"}, None at its end."""
 
-    def __init__(self, connection, response):
-        self._connection, self._response = connection, response
+    def __init__(self, connection, socket_, response):
+        self._connection, self._socket, self._response = connection, socket_, response
 
     def __enter__(self):
         return self
@@ -78,7 +78,7 @@ class EventStream:
         self._connection.close()
 
     def next_event(self, seconds=10):
-        self._connection.sock.settimeout(seconds)
+        self._socket.settimeout(seconds)
         event = {}
         while True:
             line = self._response.readline()
@@ -339,7 +339,8 @@ class Installation:
         if last_event_id is not None:
             headers["Last-Event-ID"] = str(last_event_id)
         connection.request("GET", f"{BASE}/events/stream?{urllib.parse.urlencode(parameters)}", headers=headers)
+        stream_socket = connection.sock  # http.client forgets it once an answer has no end of its own
         response = connection.getresponse()
         if response.status != 200:
             raise ServiceError(f"no stream: {response.status} {response.read()[:500]!r}")
-        return EventStream(connection, response)
+        return EventStream(connection, stream_socket, response)

@@ -119,3 +119,81 @@ def test_format(tmp_path):
     status, output = run("check-format", tmp_path)
     assert status == 1
     assert output == "b.c:2: format: code should be clang-formatted\n"
+
+
+ROUTES = LICENCE + """const ApiRoute routes_system[] = {
+    ROUTE(GET, "/version", OPEN, NO_TENANT, READ, NO_BODY, get_version, NULL, 200, "Version, and (no more)"),
+    ROUTE(GET, "/things/{id}", THING_GET, NEEDS_TENANT, READ, NO_BODY, get_thing, NULL, 200, "A thing",
+          .query = query_page),
+    ROUTE(PUT, "/things", THING_PUT, NEEDS_TENANT, WRITE, JSON_BODY, put_thing, "thing_put", 201, "Makes "
+          "a thing", .fields = thing_fields),
+    %s
+    {0},
+};
+"""
+
+
+def write_routes(root, row="", model="* `GET /version`: public\n"):
+    write(root, "src/domain/access/permission-table.h", 'PERMISSION_ROW(THING_GET, "thing_get", TENANT, 0, "see")\n'
+          'PERMISSION_ROW(THING_PUT, "thing_put", TENANT, 0, "make")\n')
+    write(root, "docs/security-model.md", f"# Security model\n\n## Open routes\n\n{model}\n## Else\n\n* `GET /else`\n")
+    write(root, "src/api/system.c", ROUTES % row)
+
+
+def test_routes_accepts(tmp_path):
+    write_routes(tmp_path)
+    assert run("check-routes", tmp_path) == (0, "3 routes, nothing found\n")
+
+
+@pytest.mark.parametrize("row, problem", [
+    ('ROUTE(GET, "/x", , NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "permission: GET /x: there is no permission ''"),
+    ('ROUTE(GET, "/x", THING, NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "permission: GET /x: there is no"),
+    ('ROUTE(GET, "/x", THING_GET, NO_TENANT, READ, NO_BODY, x, NULL, 200, ""),', "summary: GET /x: say what"),
+    ('ROUTE(GET, "/x", NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "row: a row has method, path, permission"),
+    ('ROUTE(PUT, "/x", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, NULL, 200, "X"),', "audit: PUT /x: what writes"),
+    ('ROUTE(GET, "/things/new", THING_GET, NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "shadow: GET /things/new"),
+    ('ROUTE(GET, "/x", OPEN, NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "open: GET /x is open to everybody"),
+])
+def test_routes_refuses(tmp_path, row, problem):
+    write_routes(tmp_path, row)
+    status, output = run("check-routes", tmp_path)
+    assert status == 1
+    assert output.startswith(f"src/api/system.c:8: {problem}")
+
+
+def test_routes_refuses_a_model_that_promises_more(tmp_path):
+    write_routes(tmp_path, model="* `GET /version`: public\n* `GET /gone`: was public\n")
+    status, output = run("check-routes", tmp_path)
+    assert status == 1
+    assert output == "docs/security-model.md:6: open: GET /gone is listed, but no row of that kind is open\n"
+
+
+def test_routes_refuses_a_tree_without_model(tmp_path):
+    write_routes(tmp_path)
+    (tmp_path / "docs/security-model.md").unlink()
+    status, output = run("check-routes", tmp_path)
+    assert status == 1 and "GET /version is open to everybody" in output
+@pytest.mark.parametrize("text, problem", [
+    ("[page](nowhere.md)", "'nowhere.md' does not exist"),
+    ("![picture](pictures/none.svg)", "does not exist"),
+    ("[part](other.md#no-such-part)", "there is no such heading"),
+    ("[part](#no-such-part)", "there is no such heading"),
+    ("[out](../../outside.md)", "leaves the source tree"),
+    ("[root](/etc/passwd)", "leaves the source tree"),
+    ("[page]: nowhere.md", "'nowhere.md' does not exist"),
+    ('<img src="nowhere.svg">', "'nowhere.svg' does not exist"),
+])
+def test_links_refuses(tmp_path, text, problem):
+    write(tmp_path, "docs/other.md", "# Other\n")
+    write(tmp_path, "docs/page.md", f"# Page\n\n{text}\n")
+    status, output = run("check-links", tmp_path)
+    assert status == 1
+    assert output.startswith("docs/page.md:3: link: ") and problem in output
+
+
+def test_links_accepts(tmp_path):
+    write(tmp_path, "docs/other.md", "# Other\n\n## What is `there`, yet\n\n## Twice\n\n## Twice\n")
+    write(tmp_path, "README.md", "[a](docs/other.md), [b](docs/other.md#what-is-there-yet), [c](docs/other.md#twice-1),\n"
+                                 "[web](https://example.org/x), `[no](nowhere.md)`, [folder](docs/)\n\n"
+                                 "```\n[no](nowhere.md)\n```\n")
+    assert run("check-links", tmp_path)[0] == 0

@@ -1,0 +1,1076 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The external API from outside: who gets in, who may what, what each resource does and refuses."""
+
+import base64
+import concurrent.futures
+import datetime
+import http.client
+import io
+import json
+import os
+import pathlib
+import secrets
+import tarfile
+import time
+
+import pytest
+
+from conftest import PASSWORD, TENANT_ROLES
+from installation import BASE, DEFAULT_TENANT
+from services import wait_until
+
+HERE = pathlib.Path(__file__).resolve().parent
+CATALOG = os.environ.get("BASTIDE_TEST_CATALOG")
+KINDS = ("providers", "hardwaretypes", "imagetypes", "services", "clustertemplates")
+
+# By hand, as docs/security-model.md explains it: nobody needs credentials for these, and for nothing else.
+OPEN = {("GET", "/version"), ("GET", "/ca"), ("POST", "/provisioners/enrol")}
+
+# A secret that a provider is given; nothing that leaves the keeper may ever show it again.
+CANARY = "canary-" + secrets.token_hex(16)
+
+
+def read_expected_access():
+    """{(method, path): {caller: sign}}"""
+    columns = ("admin", None, *TENANT_ROLES)
+    table = {}
+    for line in (HERE / "expected_access.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            method, path, *signs = line.split()
+            assert len(signs) == len(columns) and set(signs) <= set("+-0"), line
+            table[method, path] = dict(zip(columns, signs))
+    return table
+
+
+EXPECTED_ACCESS = read_expected_access()
+
+
+def fill(path):
+    """A path whose parameters name nothing that exists."""
+    return (path.replace("{kind}", "services").replace("{digest}", "0" * 64).replace("{name}", "no-such")
+            .replace("{id}", "nosuchnosuchnosuchno"))
+
+
+def send_without_waiting(bastide, method, path, headers):
+    """The status of one request on a connection of its own, so that a stream does not hold up the next request."""
+    connection = bastide.connect()
+    try:
+        body = b"{}" if method != "GET" else None
+        more = {"Content-Type": "application/json"} if body else {}
+        connection.request(method, BASE + fill(path), body=body, headers={**headers, **more})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+# The table of routes ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", name="routes")
+def read_routes(bastide):
+    """What the program itself says it serves: used only to see that no route was forgotten here."""
+    document = json.loads(bastide.run("manager", "openapi"))
+    return {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+
+
+def test_no_route_is_forgotten(routes):
+    assert routes == OPEN | set(EXPECTED_ACCESS)
+
+
+def test_s01_every_route_needs_credentials(bastide, routes):
+    """SV3, S01: 401 without credentials, with the same words everywhere, but for the open ones."""
+    for method, path in sorted(routes - OPEN):
+        answer = bastide.api(method, fill(path), token=None, body=None if method == "GET" else {})
+        assert answer.status == 401, f"{method} {path}: {answer.status}"
+        assert answer.json["message"] == "Unauthorized User"
+        assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_open_routes(bastide):
+    version = bastide.api("GET", "/version", token=None).expect(200).json
+    assert version == {"edition": "bastide", "version": version["version"], "api": "v3.1"}
+    assert bastide.api("GET", "/api/version", token=None).expect(200).json == version
+    ca = bastide.api("GET", "/ca", token=None).expect(200)
+    assert ca.headers["Content-Type"] == "application/x-pem-file"
+    assert ca.body.decode() == bastide.ca_certificate
+    assert bastide.api("POST", "/provisioners/enrol", {}, token=None).expect(400).error == "bad_field"
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/users/x/y/z", "/../v3.1/nowhere", "/clusters//plan", "/internal/v1/session"])
+def test_unknown_paths_tell_nothing_without_credentials(bastide, path):
+    assert bastide.api("GET", path, token=None).status in (400, 401)
+    assert bastide.api("GET", path).status in (400, 404)
+
+
+def test_internal_paths_are_not_on_the_external_listener(bastide):
+    for method, path in (("POST", "/internal/v1/session"), ("POST", "/internal/v1/tasks/lease")):
+        connection = bastide.connect()
+        connection.request(method, path, body=b"{}", headers={"Content-Type": "application/json"})
+        assert connection.getresponse().status == 401
+        connection.close()
+
+
+def test_method_that_a_resource_does_not_know(bastide):
+    assert bastide.api("PATCH", "/clusters", {}).expect(405).error == "method_not_allowed"
+    assert bastide.api("PATCH", "/clusters", {}, token=None).status == 401
+
+
+def test_head_is_a_get_without_body(bastide):
+    answer = bastide.api("HEAD", "/user").expect(200)
+    assert answer.body == b""
+    assert bastide.api("HEAD", "/user", token=None).status == 401
+
+
+# Who may what ------------------------------------------------------------------------------------------------------------
+
+
+def test_roles_and_routes(bastide, by_role):
+    """The whole matrix of expected_access.txt."""
+    tokens = {"admin": bastide.admin_token, **by_role}
+    wrong = []
+    for (method, path), signs in EXPECTED_ACCESS.items():
+        for caller, sign in signs.items():
+            headers = {**bastide.credentials(tokens[caller]), "Tenant": DEFAULT_TENANT}
+            status = send_without_waiting(bastide, method, path, headers)
+            found = {401: "0", 403: "-"}.get(status, "+")
+            if found != sign or status >= 500:
+                wrong.append(f"{method} {path} by {caller}: {status}, expected {sign}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_denials_are_audited(bastide, people):
+    name = people.account()
+    bastide.api("GET", "/users", token=people.token(name)).expect(403)
+    records = wait_until(lambda: bastide.api("GET", "/audit", query={"actor": name, "action": "user_list"}).items, 5,
+                         "the record")
+    assert records[0]["outcome"] == "denied" and records[0]["source"] == "127.0.0.1"
+
+
+def test_roles_act_in_their_tenant_only(bastide, people):
+    one, two = people.tenant(), people.tenant()
+    token = people.make("manager", one)
+    assert bastide.api("GET", "/clusters", token=token, tenant=one).status == 200
+    assert bastide.api("GET", "/clusters", token=token, tenant=two).expect(401).json["message"] == "Unauthorized User"
+    assert bastide.api("GET", "/clusters", token=token, tenant="nowhere").status == 401
+    assert bastide.api("GET", "/clusters", tenant="nowhere").status == 404  # an administrator may know
+
+
+def test_tenant_of_the_token(bastide, people):
+    tenant = people.tenant()
+    name = people.account()
+    people.join(name, tenant, "viewer")
+    bound, free = people.token(name, tenant=tenant), people.token(name)
+    assert bastide.api("GET", "/clusters", token=bound).status == 200
+    assert "Tenant" in bastide.api("GET", "/clusters", token=free).expect(403).json["message"]
+
+
+def test_changed_role_counts_at_once(bastide, people):
+    tenant = people.tenant()
+    name = people.account()
+    people.join(name, tenant, "manager")
+    token = people.token(name, tenant=tenant)
+    path, document = "/catalog/hardwaretypes/tiny", {"name": "tiny", "providermap": {"sandbox": {"flavor": "s"}}}
+    bastide.api("PUT", path, document, token=token).expect(201)
+    body = {"tenant_name": tenant, "username": name, "role": "viewer"}
+    bastide.api("PATCH", "/tenants/users", body).expect(200)
+    bastide.api("DELETE", path, token=token).expect(403)
+    bastide.api("DELETE", "/tenants/users", body).expect(204)
+    bastide.api("GET", path, token=token).expect(401)
+
+
+# Who one is ---------------------------------------------------------------------------------------------------------------
+
+UNKNOWN_TOKEN = "btk-" + "a" * 20 + "-" + "A" * 43
+
+
+@pytest.mark.parametrize("headers", [
+    {"Authentication-Token": UNKNOWN_TOKEN},
+    {"Authentication-Token": ""},
+    {"Authentication-Token": "btk-"},
+    {"Authentication-Token": "x" * 4000},
+    {"Authentication-Token": UNKNOWN_TOKEN.replace("btk", "bpe")},
+    {"Authorization": "Bearer " + UNKNOWN_TOKEN},
+    {"Authorization": "Bearer "},
+    {"Authorization": "Basic not-base64!"},
+    {"Authorization": "Basic " + base64.b64encode(b"no colon").decode()},
+    {"Authorization": "Basic " + base64.b64encode(b"admin:").decode()},
+    {"Authorization": "Basic " + base64.b64encode(b":password").decode()},
+    {"Authorization": "Basic " + base64.b64encode(b"admin\0:password").decode()},
+    {"Authorization": "Basic " + base64.b64encode(b"\xff\xfe:password").decode()},
+    {"Authorization": "Basic " + base64.b64encode(b"admin:" + b"x" * 5000).decode()},
+    {"Authorization": "Digest username=admin"},
+    {"Authorization": "admin"},
+    {"Cookie": "token=" + UNKNOWN_TOKEN},
+], ids=lambda headers: "-".join(headers) + ":" + next(iter(headers.values()))[:24])
+def test_bad_credentials(bastide, headers):
+    answer = bastide.api("GET", "/user", token=None, headers=headers).expect(401)
+    assert answer.json["message"] == "Unauthorized User"
+
+
+def test_bad_credentials_are_refused_on_open_routes(bastide):
+    bastide.api("GET", "/version", token="btk-wrong").expect(401)
+
+
+def test_token_works_in_each_header(bastide):
+    token = bastide.admin_token
+    for headers in ({"Authentication-Token": token}, {"Authorization": f"Bearer {token}"},
+                    {"authorization": f"bearer {token}"}):
+        bastide.api("GET", "/user", token=None, headers=headers).expect(200)
+
+
+def test_two_credentials_at_once(bastide, people):
+    name = people.account()
+    both = {**bastide.credentials(user=(name, PASSWORD)), **bastide.credentials()}
+    bastide.api("GET", "/user", token=None, headers=both).expect(401)
+
+
+def test_user_id_header_must_be_true(bastide, people):
+    name = people.account()
+    token = people.token(name)
+    bastide.api("GET", "/user", token=token, headers={"Coopr-UserID": name}).expect(200)
+    bastide.api("GET", "/user", token=token, headers={"Coopr-UserID": "admin"}).expect(401)
+    bastide.api("GET", "/user", headers={"Coopr-UserID": name}).expect(401)
+
+
+def test_deactivated_account(bastide, people):
+    name = people.account()
+    token = people.token(name)
+    bastide.api("POST", f"/users/{name}", {"active": False}).expect(200)
+    bastide.api("GET", "/user", token=token).expect(401)
+    bastide.api("GET", "/user", user=(name, PASSWORD)).expect(401)
+    bastide.api("POST", f"/users/{name}", {"active": True}).expect(200)
+    bastide.api("GET", "/user", token=token).expect(200)
+
+
+def test_lock_out(bastide, people):
+    """Eight wrong passwords lock the account, also against the right one; an administrator can open it again."""
+    name = people.account()
+    for _ in range(8):
+        bastide.api("GET", "/user", user=(name, "wrong " + PASSWORD)).expect(401)
+    bastide.api("GET", "/user", user=(name, PASSWORD)).expect(401)
+    assert bastide.api("GET", f"/users/{name}").json["is_locked"]
+    records = bastide.api("GET", "/audit", query={"actor": name, "action": "sign_in"}).items
+    assert [row["outcome"] for row in records] == ["denied"] * 9
+    bastide.api("POST", f"/users/{name}/password", {"password": PASSWORD + "2"}).expect(204)
+    bastide.api("GET", "/user", user=(name, PASSWORD + "2")).expect(200)
+
+
+def test_one_right_password_forgives_wrong_ones(bastide, people):
+    name = people.account()
+    for _ in range(2):
+        for _ in range(5):
+            bastide.api("GET", "/user", user=(name, "wrong " + PASSWORD)).expect(401)
+        bastide.api("GET", "/user", user=(name, PASSWORD)).expect(200)
+    assert not bastide.api("GET", f"/users/{name}").json["is_locked"]
+
+
+def test_unknown_account_looks_like_a_wrong_password(bastide, people):
+    name = people.account()
+    unknown = bastide.api("GET", "/user", user=("nobody-at-all", PASSWORD)).expect(401).json
+    wrong = bastide.api("GET", "/user", user=(name, "wrong " + PASSWORD)).expect(401).json
+    assert {**unknown, "instance": ""} == {**wrong, "instance": ""}
+
+
+def test_one_time_password(bastide, people):
+    """The first password is good for changing it and for nothing else."""
+    name = people.account(must_change_password=True)
+    bastide.api("GET", "/user", user=(name, PASSWORD)).expect(200)
+    bastide.api("GET", "/tokens", user=(name, PASSWORD)).expect(403)
+    bastide.api("POST", "/tokens", {}, user=(name, PASSWORD)).expect(403)
+    new = "another " + PASSWORD
+    bastide.api("POST", "/user/password", {"password": new, "current_password": PASSWORD},
+                user=(name, PASSWORD)).expect(204)
+    bastide.api("GET", "/tokens", user=(name, new)).expect(200)
+
+
+# Accounts -----------------------------------------------------------------------------------------------------------------
+
+
+def test_account_from_beginning_to_end(bastide, people):
+    name = people.account()
+    account = bastide.api("GET", f"/users/{name}").expect(200).json
+    assert (account["username"], account["role"], account["active"], account["tenants"]) == (name, "default", True, {})
+    assert name in [row["username"] for row in bastide.api("GET", "/users", query={"_size": 1000}).items]
+    people.join(name, DEFAULT_TENANT, "viewer")
+    assert bastide.api("GET", f"/users/{name}").json["tenants"] == {DEFAULT_TENANT: "viewer"}
+    assert bastide.api("POST", f"/users/{name}", {"role": "sys_admin"}).expect(200).json["role"] == "sys_admin"
+    token = people.token(name)
+    bastide.api("GET", "/users", token=token).expect(200)
+    bastide.api("POST", f"/users/{name}", {"role": "default"}).expect(200)
+    bastide.api("GET", "/users", token=token).expect(403)
+    bastide.api("DELETE", f"/users/{name}").expect(204)
+    bastide.api("GET", f"/users/{name}").expect(404)
+    bastide.api("GET", "/user", token=token).expect(401)
+    bastide.api("DELETE", f"/users/{name}").expect(404)
+
+
+def test_account_exists_already(bastide, people):
+    name = people.account()
+    bastide.api("PUT", "/users", {"username": name, "password": PASSWORD}).expect(409)
+    bastide.api("GET", "/user", user=(name, PASSWORD)).expect(200)
+
+
+def test_password_change_ends_tokens(bastide, people):
+    name = people.account()
+    tokens = [people.token(name), people.token(name)]
+    new = "another " + PASSWORD
+    bastide.api("POST", "/user/password", {"password": new, "current_password": "wrong"}, token=tokens[0]).expect(403)
+    bastide.api("POST", "/user/password", {"password": new}, token=tokens[0]).expect(403)
+    bastide.api("GET", "/user", token=tokens[1]).expect(200)
+    bastide.api("POST", "/user/password", {"password": new, "current_password": PASSWORD}, token=tokens[0]).expect(204)
+    for token in tokens:
+        bastide.api("GET", "/user", token=token).expect(401)
+    bastide.api("GET", "/user", user=(name, PASSWORD)).expect(401)
+    bastide.api("GET", "/user", user=(name, new)).expect(200)
+
+
+def test_administrator_sets_a_password(bastide, people):
+    name = people.account()
+    token = people.token(name)
+    bastide.api("POST", f"/users/{name}/password", {"password": "set by " + PASSWORD}).expect(204)
+    bastide.api("GET", "/user", token=token).expect(401)
+    bastide.api("POST", "/users/nobody-here/password", {"password": PASSWORD}).expect(404)
+
+
+def test_last_administrator_stays(bastide, people):
+    for change in ({"active": False}, {"role": "default"}):
+        assert bastide.api("POST", "/users/admin", change).expect(409).error == "conflict"
+    bastide.api("DELETE", "/users/admin").expect(409)
+    name = people.account("sys_admin")
+    token = people.token(name)
+    bastide.api("DELETE", f"/users/{name}", token=token).expect(409)  # not oneself
+    bastide.api("DELETE", f"/users/{name}").expect(204)
+    assert bastide.api("GET", "/user").json["role"] == "sys_admin"
+
+
+def test_two_administrators_cannot_remove_each_other_at_once(bastide, people):
+    for _ in range(5):
+        names = [people.account("sys_admin") for _ in range(2)]
+        tokens = [people.token(name) for name in names]
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda pair: bastide.api("POST", f"/users/{pair[0]}", {"active": False}, token=pair[1]),
+                                    [(names[1], tokens[0]), (names[0], tokens[1])]))
+        statuses = sorted(answer.status for answer in answers)
+        # With another administrator left both may succeed only when the first to commit is still let in.
+        assert statuses in ([200, 200], [200, 401]), statuses
+        active = [bastide.api("GET", f"/users/{name}").json["active"] for name in names]
+        assert active.count(False) == statuses.count(200)
+        for name in names:
+            bastide.api("DELETE", f"/users/{name}").expect(204)
+
+
+# Tokens -------------------------------------------------------------------------------------------------------------------
+
+
+def rfc3339(seconds_from_now):
+    time_then = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds_from_now)
+    return time_then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def test_token_from_beginning_to_end(bastide, people):
+    name = people.account()
+    made = bastide.api("POST", "/tokens", {"description": "for a script"}, user=(name, PASSWORD)).expect(201).json
+    assert made["value"].startswith(f"btk-{made['id']}-") and len(made["value"]) == 4 + 20 + 1 + 43
+    token = made["value"]
+    listed = bastide.api("GET", "/tokens", token=token).expect(200).items
+    assert [(row["id"], row["value"], row["description"]) for row in listed] == [(made["id"], "********", "for a script")]
+    assert token not in bastide.api("GET", f"/tokens/{made['id']}", token=token).expect(200).body.decode()
+    bastide.api("DELETE", f"/tokens/{made['id']}", token=token).expect(204)
+    bastide.api("GET", "/user", token=token).expect(401)
+    bastide.api("GET", f"/tokens/{made['id']}", user=(name, PASSWORD)).expect(404)
+    bastide.api("DELETE", f"/tokens/{made['id']}", user=(name, PASSWORD)).expect(404)
+
+
+def test_tokens_of_others(bastide, people):
+    one, other = people.account(), people.make()
+    made = bastide.api("POST", "/tokens", {}, user=(one, PASSWORD)).expect(201).json
+    bastide.api("GET", f"/tokens/{made['id']}", token=other).expect(404)
+    bastide.api("DELETE", f"/tokens/{made['id']}", token=other).expect(404)
+    bastide.api("GET", "/user", token=made["value"]).expect(200)
+    bastide.api("DELETE", f"/tokens/{made['id']}").expect(204)  # an administrator may
+    bastide.api("GET", "/user", token=made["value"]).expect(401)
+
+
+def test_token_expires(bastide, people):
+    name = people.account()
+    token = people.token(name, expiration_date=rfc3339(1.5))
+    bastide.api("GET", "/user", token=token).expect(200)
+    wait_until(lambda: bastide.api("GET", "/user", token=token).status == 401, 5, "the end of the token's life")
+    bastide.api("POST", "/tokens", {}, token=token).expect(401)
+
+
+def test_token_for_a_tenant_one_is_not_in(bastide, people):
+    tenant, name = people.tenant(), people.account()
+    bastide.api("POST", "/tokens", {"tenant": tenant}, user=(name, PASSWORD)).expect(404)
+    bastide.api("POST", "/tokens", {"tenant": "nowhere"}).expect(404)
+
+
+# Tenants ------------------------------------------------------------------------------------------------------------------
+
+
+def test_tenant_from_beginning_to_end(bastide, people, unique):
+    tenant, name = unique("tenant"), people.account()
+    made = bastide.api("POST", f"/tenants/{tenant}", {"description": "a test"}).expect(201).json
+    assert (made["name"], made["description"], made["users"]) == (tenant, "a test", {})
+    bastide.api("POST", f"/tenants/{tenant}", {}).expect(409)
+    token = people.token(name)
+    bastide.api("GET", f"/tenants/{tenant}", token=token).expect(404)  # not a member: nothing to see
+    people.join(name, tenant, "viewer")
+    assert bastide.api("GET", f"/tenants/{tenant}", token=token).expect(200).json["users"] == {name: "viewer"}
+    assert [row["name"] for row in bastide.api("GET", "/tenants", token=token).items] == [tenant]
+    bastide.api("DELETE", f"/tenants/{tenant}").expect(409)  # has a member
+    bastide.api("DELETE", "/tenants/users", {"tenant_name": tenant, "username": name}).expect(204)
+    bastide.api("DELETE", "/tenants/users", {"tenant_name": tenant, "username": name}).expect(404)
+    bastide.api("DELETE", f"/tenants/{tenant}").expect(204)
+    bastide.api("GET", f"/tenants/{tenant}").expect(404)
+
+
+def test_tenants_that_cannot_be(bastide, people):
+    for name in ("users", "user-groups", "1abc", "a%20b", "a" * 256, "-x"):
+        assert bastide.api("POST", f"/tenants/{name}", {}).expect(400).field == "name"
+    bastide.api("DELETE", f"/tenants/{DEFAULT_TENANT}").expect(409)
+    bastide.api("PUT", "/tenants/users", {"tenant_name": "nowhere", "username": "admin"}).expect(404)
+    bastide.api("PUT", "/tenants/users", {"tenant_name": DEFAULT_TENANT, "username": "nobody-here"}).expect(404)
+
+
+# What is malformed --------------------------------------------------------------------------------------------------------
+
+GOOD = {"username": "someone", "password": PASSWORD}
+KEY = base64.b64encode(bytes(32)).decode()
+
+BAD_BODIES = [
+    ("PUT", "/users", {**GOOD, "username": 5}, "username"),
+    ("PUT", "/users", {**GOOD, "username": None}, "username"),
+    ("PUT", "/users", {**GOOD, "username": ""}, "username"),
+    ("PUT", "/users", {**GOOD, "username": "a" * 256}, "username"),
+    ("PUT", "/users", {**GOOD, "username": "a b"}, "username"),
+    ("PUT", "/users", {**GOOD, "username": "../a"}, "username"),
+    ("PUT", "/users", {"password": PASSWORD}, "username"),
+    ("PUT", "/users", {**GOOD, "admin": True}, "admin"),
+    ("PUT", "/users", {**GOOD, "password": "short"}, "password"),
+    ("PUT", "/users", {**GOOD, "password": "my-someone-password"}, "password"),
+    ("PUT", "/users", {**GOOD, "password": "a" * 20}, "password"),
+    ("PUT", "/users", {**GOOD, "password": "x" * 512 + "y" * 513}, "password"),
+    ("PUT", "/users", {**GOOD, "password": ["x"]}, "password"),
+    ("PUT", "/users", {**GOOD, "role": "manager"}, "role"),
+    ("PUT", "/users", {**GOOD, "must_change_password": "yes"}, "must_change_password"),
+    ("POST", "/users/admin", {"active": "no"}, "active"),
+    ("POST", "/users/admin", {"role": "viewer"}, "role"),
+    ("POST", "/users/admin", {"username": "root"}, "username"),
+    ("POST", "/users/admin/password", {"password": "short"}, "password"),
+    ("POST", "/user/password", {"password": 12345678901234}, "password"),
+    ("POST", "/tokens", {"expiration_date": "tomorrow"}, "expiration_date"),
+    ("POST", "/tokens", {"expiration_date": "2001-01-01T00:00:00Z"}, "expiration_date"),
+    ("POST", "/tokens", {"expiration_date": "2999-01-01T00:00:00Z"}, "expiration_date"),
+    ("POST", "/tokens", {"expiration_date": 1}, "expiration_date"),
+    ("POST", "/tokens", {"description": "x" * 256}, "description"),
+    ("POST", "/tokens", {"tenant": "not a name"}, "tenant"),
+    ("POST", "/tenants/fine", {"description": "x" * 1001}, "description"),
+    ("POST", "/tenants/fine", {"quota": 1}, "quota"),
+    ("PUT", "/tenants/users", {"tenant_name": DEFAULT_TENANT}, "username"),
+    ("PUT", "/tenants/users", {"tenant_name": DEFAULT_TENANT, "username": "admin", "role": "sys_admin"}, "role"),
+    ("POST", "/executions/x", {"action": "explode"}, "action"),
+    ("POST", "/executions/x", {"action": 1}, "action"),
+    ("POST", "/operations/x", {"decision": "maybe"}, "decision"),
+    ("POST", "/nodes/x/ssh-certificate", {"public_key": ""}, "public_key"),
+    ("POST", "/nodes/x/ssh-certificate", {"public_key": "ssh-ed25519 " + "A" * 5000}, "public_key"),
+    ("POST", "/provisioners/enrolment-tokens", {"name": "a b"}, "name"),
+    ("POST", "/provisioners/enrolment-tokens", {"name": "x" * 65}, "name"),
+    ("POST", "/provisioners/enrolment-tokens", {"name": "x", "life_seconds": 59}, "life_seconds"),
+    ("POST", "/provisioners/enrolment-tokens", {"name": "x", "life_seconds": 86401}, "life_seconds"),
+    ("POST", "/provisioners/enrolment-tokens", {"name": "x", "life_seconds": "3600"}, "life_seconds"),
+    ("POST", "/provisioners/enrolment-tokens", {"name": "x", "life_seconds": 99.5}, "life_seconds"),
+    ("POST", "/provisioners/enrol", {"token": "x", "name": "x", "tls_csr": "x", "envelope_key": "x"}, "envelope_key"),
+    ("POST", "/provisioners/enrol", {"token": "x", "name": "x", "tls_csr": "x", "envelope_key": "!" * 44}, "envelope_key"),
+    ("POST", "/catalog/validate", {"kind": "services"}, "document"),
+    ("POST", "/catalog/validate", {"kind": "services", "document": []}, "document"),
+    ("POST", "/catalog/import", {"services": {}}, "services"),
+    ("POST", "/catalog/import", {"cars": []}, "cars"),
+    ("PUT", "/catalog/services/x", {"name": "y"}, "name"),
+    ("PUT", "/catalog/services/x", {"name": 7}, "name"),
+    ("PUT", "/catalog/hardwaretypes/x", {"name": "x", "providermap": []}, "providermap"),
+    ("POST", "/cluster-plans", {"name": 7, "template": "x", "nodes": 1}, "name"),
+    ("POST", "/clusters", {"name": "x", "template": "x", "nodes": "many"}, "nodes"),
+    ("POST", "/clusters", {"name": "x", "template": "x", "nodes": -1}, "nodes"),
+    ("POST", "/clusters", {"name": "x", "template": "x", "nodes": 1, "frobnicate": 1}, "frobnicate"),
+]
+
+
+@pytest.mark.parametrize("method, path, body, field", BAD_BODIES,
+                         ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else str(value))
+def test_bad_body_names_its_field(bastide, method, path, body, field):
+    answer = bastide.api(method, path, body).expect(400)
+    assert answer.field == field, answer.body
+    assert answer.json["message"] and answer.json["error_code"] == "bad_parameters_error"
+    assert answer.json["instance"] == answer.headers["X-Request-Id"]
+    assert PASSWORD not in answer.body.decode()
+
+
+LISTS = ("/users", "/tokens", "/tenants", "/provisioners", "/audit", "/clusters", "/nodes", "/executions", "/events",
+         "/bundles", "/catalog/services")
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_pages(bastide, path):
+    for name, value in (("_size", "1001"), ("_size", "-1"), ("_size", "many"), ("_size", "1e3"), ("_size", "9" * 30),
+                        ("_size", ""), ("_offset", "-1"), ("_offset", "99999999999")):
+        assert bastide.api("GET", path, query={name: value}).expect(400).field == name, value
+    page = bastide.api("GET", path, query={"_size": 0}).expect(200).json
+    assert page["items"] == [] and page["metadata"]["pagination"]["size"] == 0
+    page = bastide.api("GET", path, query={"_size": 1000, "_offset": 2147483647}).expect(200).json
+    assert page["items"] == [] and page["metadata"]["filtered"] is None
+
+
+def test_pages_follow_each_other(bastide, people):
+    names = sorted(people.account() for _ in range(3))
+    everybody = [row["username"] for row in bastide.api("GET", "/users", query={"_size": 1000}).items]
+    assert everybody == sorted(everybody) and set(names) <= set(everybody)
+    paged, offset = [], 0
+    while True:
+        page = bastide.api("GET", "/users", query={"_size": 7, "_offset": offset}).json
+        assert page["metadata"]["pagination"]["total"] == len(everybody)
+        if not page["items"]:
+            break
+        paged += [row["username"] for row in page["items"]]
+        offset += 7
+    assert paged == everybody
+
+
+@pytest.mark.parametrize("path, query, field", [
+    ("/events", {"after": "x"}, "after"), ("/events/stream", {"after": "-1"}, "after"),
+    ("/catalog/services/x", {"version": "latest"}, "version"), ("/clusters", {"all": "perhaps"}, "all"),
+    ("/operations", {}, "execution_id"),
+])
+def test_bad_query_names_its_parameter(bastide, path, query, field):
+    assert bastide.api("GET", path, query=query).expect(400).field == field
+
+
+@pytest.mark.parametrize("body, line", [
+    (b"{", 1), (b'{"description": "x",\n"tenant": }', 2), (b"\n\n nonsense", 3), (b'{"description": "\xff"}', 1),
+    (b'{"description": "a\\u0000b"}', 1), (b'{"description": "a\x00b"}', 1), (b'{"description": "x"} {}', 1),
+    (b'{"description": "x", "description": "y"}', 1), (b'{"a":' * 70 + b"1" + b"}" * 70, 1), (b"{'description': 1}", 1),
+    (b'{"description": 1e999}', 1), (b'{"description": "\\ud800"}', 1),
+], ids=lambda value: repr(value)[:40])
+def test_malformed_json(bastide, body, line):
+    answer = bastide.api("POST", "/tokens", body).expect(400)
+    assert answer.json["line"] == line, answer.body
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"x"', b"7", b"null", b"true"])
+def test_body_that_is_no_object(bastide, body):
+    bastide.api("POST", "/tokens", body).expect(400)
+
+
+def test_missing_body(bastide):
+    bastide.api("PUT", "/users", b"").expect(400)
+    bastide.api("POST", "/clusters", b"").expect(400)
+    bastide.api("PUT", "/catalog/services/x", b"").expect(400)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "",
+                                          "application/jsonp", "text/json"])
+def test_wrong_content_type(bastide, content_type):
+    answer = bastide.api("POST", "/tokens", {}, headers={"Content-Type": content_type}).expect(415)
+    assert answer.error == "unsupported_media_type"
+
+
+def test_content_type_with_charset(bastide):
+    bastide.api("POST", "/tokens", {}, headers={"Content-Type": "application/json; charset=utf-8"}).expect(201)
+
+
+def test_body_that_is_too_large(bastide):
+    connection = bastide.connect()
+    connection.putrequest("POST", f"{BASE}/tokens")
+    for name, value in {**bastide.credentials(), "Content-Type": "application/json",
+                        "Content-Length": str(2 * 1024 * 1024)}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+@pytest.mark.parametrize("path", ["/users/a%00b", "/users/%2e%2e/x", "/users/a%", "/users/%zz", "/tenants/..%2f"])
+def test_bad_paths(bastide, path):
+    assert bastide.api("GET", path).status in (400, 404)
+
+
+def test_headers_of_every_answer(bastide):
+    for answer in (bastide.api("GET", "/user"), bastide.api("GET", "/nowhere"), bastide.api("GET", "/user", token=None)):
+        assert answer.headers["X-Request-Id"]
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "max-age" in answer.headers["Strict-Transport-Security"]
+
+
+# Catalog ------------------------------------------------------------------------------------------------------------------
+
+SMALL = {
+    "providers": [{"name": "here", "providertype": "sandbox", "provisioner": {}}],
+    "hardwaretypes": [{"name": "small", "providermap": {"here": {"flavor": "256M"}}}],
+    "imagetypes": [{"name": "debian", "providermap": {"here": {"image": "debian12", "ssh-user": "root"}}}],
+    "services": [{"name": "app", "provisioner": {"actions": {
+        action: {"type": "script", "fields": {"bundle": "app", "script": f"{action}.sh", "timeout": "1m"}}
+        for action in ("install", "start")}}}],
+    "clustertemplates": [{
+        "name": "one", "defaults": {"services": ["app"], "provider": "here", "hardwaretype": "small",
+                                    "imagetype": "debian", "config": {"app": {"port": 80, "node": "%host.self%"}}},
+        "compatibility": {"services": ["app"], "hardwaretypes": ["small"], "imagetypes": ["debian"]},
+        "constraints": {"size": {"min": 1, "max": 20}},
+        "secrets": [{"name": "app.password", "length": 32, "alphabet": "alphanumeric", "services": ["app"]}]}],
+}
+
+
+def pack_bundle(name="app", version="1.0", scripts=("install.sh", "start.sh"), extra=(), manifest=None):
+    """A .tar.gz with a manifest and scripts; extra: further TarInfo entries."""
+    document = manifest or {"name": name, "version": version, "description": "",
+                            "scripts": {script: {"description": "", "idempotent": True} for script in scripts}}
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w:gz", format=tarfile.USTAR_FORMAT) as archive:
+        content = {"manifest.json": json.dumps(document).encode(),
+                   **{script: f"#!/bin/sh\n# {version}\n".encode() for script in scripts}}
+        for path, data in content.items():
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode = len(data), 0o755
+            archive.addfile(entry, io.BytesIO(data))
+        for entry in extra:
+            archive.addfile(entry)
+    return output.getvalue()
+
+
+def upload(bastide, tenant, archive, token=None):
+    more = {"token": token} if token else {}
+    return bastide.api("POST", "/bundles", archive, tenant=tenant, headers={"Content-Type": "application/octet-stream"}, **more)
+
+
+def prepare_tenant(bastide, tenant):
+    """The small catalog, its bundle approved."""
+    bastide.api("POST", "/catalog/import", SMALL, tenant=tenant).expect(200)
+    digest = upload(bastide, tenant, pack_bundle()).expect(201).json["digest"]
+    bastide.api("POST", f"/bundles/{digest}/approve", tenant=tenant).expect(200)
+    return digest
+
+
+def test_document_and_its_versions(bastide, people):
+    tenant, path = people.tenant(), "/catalog/hardwaretypes/small"
+
+    def put(flavor, status):
+        document = {"name": "small", "description": flavor, "providermap": {"sandbox": {"flavor": flavor}}}
+        return bastide.api("PUT", path, document, tenant=tenant).expect(status).json["version"]
+
+    assert [put("a", 201), put("a", 200), put("b", 201), put("b", 200)] == [1, 1, 2, 2]
+    latest = bastide.api("GET", path, tenant=tenant).expect(200).json
+    assert (latest["version"], latest["document"]["providermap"]["sandbox"]["flavor"]) == (2, "b")
+    assert latest["kind"] == "hardwaretypes" and latest["created_by"] == "admin" and len(latest["digest"]) == 64
+    old = bastide.api("GET", path, tenant=tenant, query={"version": 1}).expect(200).json
+    assert (old["version"], old["document"]["description"]) == (1, "a")
+    bastide.api("GET", path, tenant=tenant, query={"version": 3}).expect(404)
+    rows = bastide.api("GET", "/catalog/hardwaretypes", tenant=tenant).items
+    assert [(row["name"], row["version"], row["description"]) for row in rows] == [("small", 2, "b")]
+    bastide.api("DELETE", path, tenant=tenant).expect(204)
+    bastide.api("GET", path, tenant=tenant).expect(404)
+    bastide.api("DELETE", path, tenant=tenant).expect(404)
+    assert bastide.api("GET", "/catalog/hardwaretypes", tenant=tenant).items == []
+    assert put("b", 201) == 4  # numbers are never used again
+
+
+def test_catalog_of_another_tenant(bastide, people):
+    one, two = people.tenant(), people.tenant()
+    bastide.api("POST", "/catalog/import", SMALL, tenant=one).expect(200)
+    for kind in KINDS:
+        name = SMALL[kind][0]["name"]
+        bastide.api("GET", f"/catalog/{kind}/{name}", tenant=one).expect(200)
+        bastide.api("GET", f"/catalog/{kind}/{name}", tenant=two).expect(404)
+        bastide.api("DELETE", f"/catalog/{kind}/{name}", tenant=two).expect(404)
+        assert bastide.api("GET", f"/catalog/{kind}", tenant=two).items == []
+    assert bastide.api("GET", "/catalog/export", tenant=two).json == {kind: [] for kind in KINDS}
+
+
+def test_unknown_kind(bastide):
+    for method in ("GET", "PUT", "DELETE"):
+        bastide.api(method, "/catalog/cars/x", {} if method == "PUT" else None).expect(404)
+    bastide.api("GET", "/catalog/cars").expect(404)
+    assert bastide.api("POST", "/catalog/validate", {"kind": "cars", "document": {}}).expect(400).field == "kind"
+
+
+def test_export_is_importable(bastide, people):
+    one, two = people.tenant(), people.tenant()
+    bastide.api("POST", "/catalog/import", SMALL, tenant=one).expect(200)
+    exported = bastide.api("GET", "/catalog/export", tenant=one).expect(200).json
+    assert {kind: [row["name"] for row in exported[kind]] for kind in KINDS} == {
+        kind: [row["name"] for row in SMALL[kind]] for kind in KINDS}
+    bastide.api("POST", "/catalog/import", exported, tenant=two).expect(200)
+    assert bastide.api("GET", "/catalog/export", tenant=two).json == exported
+
+
+def test_import_is_all_or_nothing(bastide, people):
+    tenant = people.tenant()
+    bad = {**SMALL, "hardwaretypes": SMALL["hardwaretypes"] + [{"name": "bad", "providermap": 7}]}
+    answer = bastide.api("POST", "/catalog/import", bad, tenant=tenant).expect(400)
+    assert "bad" in answer.json["message"] and answer.field == "providermap"
+    for kind in KINDS:
+        assert bastide.api("GET", f"/catalog/{kind}", tenant=tenant).items == []
+    for rows in ([7], [{}], [{"name": 5}]):
+        bastide.api("POST", "/catalog/import", {**SMALL, "services": rows}, tenant=tenant).expect(400)
+    assert bastide.api("GET", "/catalog/providers", tenant=tenant).items == []
+
+
+def test_validation_names_every_fault(bastide):
+    document = {"name": "x", "dependencies": {"install": {"requires": "y"}},
+                "provisioner": {"actions": {"dance": {"type": "script"}, "start": {"type": "script", "fields": 1}}}}
+    answer = bastide.api("POST", "/catalog/validate", {"kind": "services", "document": document}).expect(200).json
+    assert not answer["valid"] and len(answer["errors"]) >= 3
+    assert all(row["field"] and row["rule"] and row["message"] for row in answer["errors"])
+    good = bastide.api("POST", "/catalog/validate", {"kind": "hardwaretypes", "document": SMALL["hardwaretypes"][0]})
+    assert good.expect(200).json["valid"] and good.json["errors"] == []
+    assert [row["rule"] for row in good.json["warnings"]] == ["unknown_reference"]  # its provider may still come
+    bastide.api("GET", "/catalog/services/x").expect(404)
+
+
+def test_shipped_catalog(bastide, people):
+    """What the project ships is imported, and again without any change."""
+    tenant, catalog = people.tenant(), read_catalog(HERE.parents[1] / "catalog")
+    first = bastide.api("POST", "/catalog/import", catalog, tenant=tenant).expect(200)
+    bastide.api("POST", "/catalog/import", catalog, tenant=tenant).expect(200)
+    assert first.json
+    for kind in KINDS:
+        rows = bastide.api("GET", f"/catalog/{kind}", tenant=tenant, query={"_size": 1000}).items
+        assert [row["name"] for row in rows] == sorted(row["name"] for row in catalog[kind])
+        assert {row["version"] for row in rows} == {1}
+
+
+def read_catalog(folder):
+    return {kind: [json.loads(path.read_text()) for path in sorted((pathlib.Path(folder) / kind).glob("*.json"))]
+            for kind in KINDS}
+
+
+if CATALOG:  # the catalog of the older system, where there is one
+
+    def test_sample_catalog(bastide, people):
+        tenant, catalog = people.tenant(), read_catalog(CATALOG)
+        bastide.api("POST", "/catalog/import", catalog, tenant=tenant).expect(200)
+        for kind in KINDS:
+            rows = bastide.api("GET", f"/catalog/{kind}", tenant=tenant, query={"_size": 1000}).items
+            assert sorted(row["name"] for row in rows) == sorted(row["name"] for row in catalog[kind])
+            for row in rows:
+                bastide.api("GET", f"/catalog/{kind}/{row['name']}", tenant=tenant).expect(200)
+        again = bastide.api("GET", "/catalog/export", tenant=tenant).expect(200).json
+        other = people.tenant()
+        bastide.api("POST", "/catalog/import", again, tenant=other).expect(200)
+
+    def test_plan_from_the_sample_catalog(bastide, people):
+        tenant = people.tenant()
+        bastide.api("POST", "/catalog/import", read_catalog(CATALOG), tenant=tenant).expect(200)
+        for template in bastide.api("GET", "/catalog/clustertemplates", tenant=tenant).items:
+            request = {"name": "sample", "clusterTemplate": template["name"], "numMachines": 5}
+            answer = bastide.api("POST", "/cluster-plans", request, tenant=tenant)
+            assert answer.status in (200, 400), answer.body
+            if answer.status == 200:
+                assert sum(row["count"] for row in answer.json["layout"]) == 5
+            else:
+                assert answer.error in ("layout_impossible", "bad_field", "bad_reference"), answer.body
+
+
+# Secrets of providers -----------------------------------------------------------------------------------------------------
+
+
+def secret_provider(**fields):
+    return {"name": "cloud", "providertype": "joyent",
+            "provisioner": {"api_user": "me", "api_password": CANARY, "joyent_version": "~7.0", **fields}}
+
+
+def test_secret_fields_never_come_back(bastide, people):
+    tenant, path = people.tenant(), "/catalog/providers/cloud"
+    bastide.api("PUT", path, secret_provider(), tenant=tenant).expect(201)
+    read = bastide.api("GET", path, tenant=tenant).expect(200).json["document"]
+    assert read["provisioner"] == {"api_user": "me", "api_password": {"sealed": True}, "joyent_version": "~7.0"}
+    # What was read can be written back, and keeps what is stored.
+    bastide.api("PUT", path, read, tenant=tenant).expect(200)
+    exported = bastide.api("GET", "/catalog/export", tenant=tenant).json
+    assert exported["providers"][0]["provisioner"]["api_password"] == {"sealed": True}
+    bastide.api("POST", "/catalog/import", {"providers": [secret_provider(joyent_version="~8.0")]}, tenant=tenant).expect(200)
+    for version in (1, 2):
+        body = bastide.api("GET", path, tenant=tenant, query={"version": version}).expect(200).body
+        assert CANARY.encode() not in body
+    changed = bastide.api("PUT", path, secret_provider(api_password=CANARY + "2", joyent_version="~8.0"), tenant=tenant)
+    assert changed.expect(201).json["version"] == 2  # a secret has no version of its own
+    refused = bastide.api("PUT", path, secret_provider(api_password=[CANARY]), tenant=tenant).expect(400)
+    assert CANARY not in refused.body.decode() and "api_password" in refused.field
+    unknown = bastide.api("POST", "/catalog/validate", {"kind": "providers", "document": secret_provider(x=CANARY)},
+                          tenant=tenant).expect(200)
+    assert CANARY not in unknown.body.decode()
+
+
+# Bundles ------------------------------------------------------------------------------------------------------------------
+
+
+def test_bundle_from_beginning_to_end(bastide, people):
+    tenant, other = people.tenant(), people.tenant()
+    manager = people.make("manager", tenant)
+    archive = pack_bundle(version="1.1")
+    made = upload(bastide, tenant, archive, manager).expect(201).json
+    digest = made["digest"]
+    assert (made["name"], made["version"], made["status"], made["size"]) == ("app", "1.1", "uploaded", len(archive))
+    assert upload(bastide, tenant, archive, manager).expect(200).json["digest"] == digest
+    bastide.api("POST", f"/bundles/{digest}/approve", token=manager, tenant=tenant).expect(403)
+    approved = bastide.api("POST", f"/bundles/{digest}/approve", tenant=tenant).expect(200).json
+    assert approved["status"] == "approved" and approved["decided_by"] == "admin"
+    assert set(bastide.api("GET", f"/bundles/{digest}", tenant=tenant).json["manifest"]["scripts"]) == {"install.sh", "start.sh"}
+    assert [row["digest"] for row in bastide.api("GET", "/bundles", tenant=tenant).items] == [digest]
+    assert bastide.api("POST", f"/bundles/{digest}/revoke", tenant=tenant).expect(200).json["status"] == "revoked"
+    for path in (f"/bundles/{digest}/approve", f"/bundles/{digest}/revoke"):
+        bastide.api("POST", path, tenant=other).expect(404)
+    bastide.api("GET", f"/bundles/{digest}", tenant=other).expect(404)
+    assert bastide.api("GET", "/bundles", tenant=other).items == []
+
+
+def entry(name, kind=tarfile.REGTYPE, target=""):
+    row = tarfile.TarInfo(name)
+    row.type, row.linkname = kind, target
+    return row
+
+
+@pytest.mark.parametrize("archive", [
+    b"", b"not an archive", b"{}", pack_bundle()[:-20], pack_bundle(extra=[entry("unlisted.sh")]),
+    pack_bundle(extra=[entry("../evil.sh")]), pack_bundle(extra=[entry("/etc/evil")]),
+    pack_bundle(extra=[entry("link", tarfile.SYMTYPE, "/etc/passwd")]),
+    pack_bundle(extra=[entry("link", tarfile.LNKTYPE, "install.sh")]),
+    pack_bundle(extra=[entry("device", tarfile.CHRTYPE)]), pack_bundle(extra=[entry("install.sh")]),
+    pack_bundle(manifest={"name": "app"}), pack_bundle(manifest={"name": "a/b", "version": "1", "scripts": {}}, scripts=()),
+], ids=["empty", "text", "json", "cut", "unlisted", "upwards", "absolute", "symbolic", "hard", "device", "twice", "manifest",
+        "name"])
+def test_s41_bad_archives(bastide, archive):
+    answer = upload(bastide, DEFAULT_TENANT, archive)
+    assert answer.status == 400, answer.body
+    assert bastide.api("GET", "/bundles").items == []
+
+
+# Clusters -----------------------------------------------------------------------------------------------------------------
+
+
+def test_plan(bastide, people):
+    tenant = people.tenant()
+    prepare_tenant(bastide, tenant)
+    plan = bastide.api("POST", "/cluster-plans", {"name": "c", "template": "one", "nodes": 3}, tenant=tenant).expect(200).json
+    assert plan["template"] == {"name": "one", "version": 1} and plan["provider"] == {"name": "here", "type": "sandbox"}
+    assert plan["layout"] == [{"count": 3, "services": ["app"], "hardwaretype": "small", "imagetype": "debian"}]
+    assert [node["number"] for node in plan["nodes"]] == [1000, 1001, 1002]
+    assert plan["secrets"] == ["app.password"] and plan["tasks"]["total"] > 6
+    assert bastide.api("GET", "/clusters", tenant=tenant).items == []  # nothing was made
+
+
+@pytest.mark.parametrize("change, error, field", [
+    ({"template": "missing"}, "bad_reference", "template"), ({"nodes": 21}, None, "nodes"), ({"nodes": 0}, "bad_field", "nodes"),
+    ({"name": "a b"}, "bad_field", "name"), ({"provider": "missing"}, "bad_reference", "provider"),
+    ({"services": ["missing"]}, "bad_field", "services"), ({"hardwaretype": "missing"}, "bad_field", "hardwaretype"),
+    ({"imagetype": 7}, "bad_field", "imagetype"), ({"config": []}, "bad_field", "config"),
+], ids=str)
+def test_requests_that_cannot_be(bastide, people, change, error, field):
+    tenant = people.tenant()
+    bastide.api("POST", "/catalog/import", SMALL, tenant=tenant).expect(200)
+    for path in ("/cluster-plans", "/clusters"):
+        answer = bastide.api("POST", path, {"name": "c", "template": "one", "nodes": 1, **change}, tenant=tenant).expect(400)
+        assert answer.json["message"] and (error is None or answer.error == error), answer.body
+        assert field is None or answer.field.startswith(field), answer.body
+
+
+def test_cluster_needs_an_approved_bundle(bastide, people):
+    tenant = people.tenant()
+    bastide.api("POST", "/catalog/import", SMALL, tenant=tenant).expect(200)
+    request = {"name": "c", "template": "one", "nodes": 1}
+    assert bastide.api("POST", "/clusters", request, tenant=tenant).expect(403).error == "not_approved"
+    digest = upload(bastide, tenant, pack_bundle()).expect(201).json["digest"]
+    bastide.api("POST", "/clusters", request, tenant=tenant).expect(403)
+    bastide.api("POST", f"/bundles/{digest}/approve", tenant=tenant).expect(200)
+    bastide.api("POST", f"/bundles/{digest}/revoke", tenant=tenant).expect(200)
+    bastide.api("POST", "/clusters", request, tenant=tenant).expect(403)
+    assert bastide.api("GET", "/clusters", tenant=tenant, query={"all": "true"}).items == []
+
+
+def test_cluster_and_what_belongs_to_it(bastide, people):
+    tenant, other = people.tenant(), people.tenant()
+    prepare_tenant(bastide, tenant)
+    user = people.make("user", tenant)
+    made = bastide.api("POST", "/clusters", {"name": "c1", "template": "one", "nodes": 2, "description": "a test"},
+                       token=user).expect(202).json
+    cluster = bastide.api("GET", f"/clusters/{made['id']}", token=user).expect(200).json
+    assert (cluster["name"], cluster["status"], cluster["template"], cluster["nodes"]) == ("c1", "pending", "one", 2)
+    assert cluster["config"] == {"app": {"port": 80, "node": "%host.self%"}}
+    assert bastide.api("GET", "/clusters/c1", token=user).json["id"] == made["id"]
+    assert [row["id"] for row in bastide.api("GET", "/clusters", token=user).items] == [made["id"]]
+    bastide.api("POST", "/clusters", {"name": "c1", "template": "one", "nodes": 1}, token=user).expect(409)
+    plan = bastide.api("GET", f"/clusters/{made['id']}/plan", token=user).expect(200).json
+    nodes = bastide.api("GET", "/nodes", token=user, query={"cluster_id": made["id"]}).items
+    assert [node["number"] for node in nodes] == [1000, 1001] and {node["status"] for node in nodes} == {"planned"}
+    execution = bastide.api("GET", f"/executions/{made['execution_id']}", token=user).expect(200).json
+    assert execution["cluster_id"] == made["id"] and execution["total_operations"] == plan["tasks"]["total"]
+    operations = bastide.api("GET", "/operations", token=user,
+                             query={"execution_id": made["execution_id"], "_size": 1000}).items
+    assert len(operations) == plan["tasks"]["total"]
+    assert {row["state"] for row in operations} == {"waiting", "ready"}
+    node, operation = nodes[0]["id"], operations[0]["id"]
+    bastide.api("GET", f"/nodes/{node}", token=user).expect(200)
+    bastide.api("GET", f"/nodes/{node}/log", token=user).expect(200)
+    bastide.api("GET", f"/nodes/{node}/log", token=user, query={"task_id": "x"}).expect(400)
+    bastide.api("POST", f"/operations/{operation}", {"decision": "done"}, token=user).expect(409)
+    bastide.api("POST", f"/nodes/{node}/ssh-certificate", {"public_key": "ssh-ed25519 x"}, token=user).expect(409)
+
+    # Another tenant sees nothing of it, whoever asks, and can do nothing to it.
+    for token in (people.make("manager", other), bastide.admin_token):
+        for path in (f"/clusters/{made['id']}", "/clusters/c1", f"/clusters/{made['id']}/plan", f"/nodes/{node}",
+                     f"/nodes/{node}/log", f"/executions/{made['execution_id']}"):
+            bastide.api("GET", path, token=token, tenant=other).expect(404)
+        bastide.api("GET", "/operations", token=token, tenant=other,
+                    query={"execution_id": made["execution_id"]}).expect(404)
+        bastide.api("DELETE", f"/clusters/{made['id']}", token=token, tenant=other).expect(404)
+        bastide.api("POST", f"/executions/{made['execution_id']}", {"action": "cancel"}, token=token, tenant=other).expect(404)
+        bastide.api("POST", f"/operations/{operation}", {"decision": "done"}, token=token, tenant=other).expect(404)
+        bastide.api("POST", f"/nodes/{node}/ssh-certificate", {"public_key": "ssh-ed25519 x"}, token=token,
+                    tenant=other).expect(404)
+        for path in ("/clusters", "/nodes", "/executions", "/events"):
+            query = {"cluster_id": made["id"]} if path != "/clusters" else None
+            assert bastide.api("GET", path, token=token, tenant=other, query=query).items == []
+    assert bastide.api("GET", f"/clusters/{made['id']}", token=user).json["status"] == "pending"
+
+    # A viewer sees it and cannot touch it.
+    viewer = people.make("viewer", tenant)
+    bastide.api("GET", f"/clusters/{made['id']}", token=viewer).expect(200)
+    bastide.api("DELETE", f"/clusters/{made['id']}", token=viewer).expect(403)
+
+    # Deleting: nothing was made yet, but what may exist is asked for.
+    deletion = bastide.api("DELETE", f"/clusters/{made['id']}", token=user).expect(202).json
+    assert bastide.api("DELETE", f"/clusters/{made['id']}", token=user).expect(202).json["execution_id"] == deletion["execution_id"]
+    assert bastide.api("GET", f"/executions/{made['execution_id']}", token=user).json["status"] == "cancelled"
+
+
+def test_cancelling(bastide, people):
+    tenant = people.tenant()
+    prepare_tenant(bastide, tenant)
+    made = bastide.api("POST", "/clusters", {"name": "c1", "template": "one", "nodes": 2}, tenant=tenant).expect(202).json
+    path = f"/executions/{made['execution_id']}"
+    assert bastide.api("POST", path, {"action": "cancel"}, tenant=tenant).expect(200).json["status"] == "cancelled"
+    bastide.api("POST", path, {"action": "cancel"}, tenant=tenant).expect(409)
+    bastide.api("POST", "/executions/nosuchnosuchnosuchno", {"action": "cancel"}, tenant=tenant).expect(404)
+
+
+# Events -------------------------------------------------------------------------------------------------------------------
+
+
+def test_event_stream(bastide, people):
+    """Events come as they happen, a reader goes on where it was, and a revoked token ends the stream."""
+    tenant = people.tenant()
+    prepare_tenant(bastide, tenant)
+    name = people.account()
+    people.join(name, tenant, "viewer")
+    made = bastide.api("POST", "/tokens", {"tenant": tenant}, user=(name, PASSWORD)).expect(201).json
+    with bastide.events(made["value"], tenant) as stream:
+        cluster = bastide.api("POST", "/clusters", {"name": "c", "template": "one", "nodes": 1}, tenant=tenant).expect(202).json
+        first = stream.next_event()
+        assert first["data"]["cluster_id"] == cluster["id"] and first["data"]["sequence"] == int(first["id"])
+        assert first["data"]["type"] == first["event"]
+        listed = bastide.api("GET", "/events", tenant=tenant, query={"after": 0, "_size": 1000}).items
+        seen = [first] + [stream.next_event() for _ in range(len(listed) - 1)]
+        assert [event["data"] for event in seen] == listed
+        with bastide.events(made["value"], tenant, last_event_id=first["id"]) as second:
+            assert [second.next_event()["id"] for _ in seen[1:]] == [event["id"] for event in seen[1:]]
+            bastide.api("POST", f"/executions/{cluster['execution_id']}", {"action": "cancel"}, tenant=tenant).expect(200)
+            assert stream.next_event() == second.next_event()
+        bastide.api("DELETE", f"/tokens/{made['id']}").expect(204)
+        while (event := stream.next_event()) is not None:
+            assert event["data"]["cluster_id"] == cluster["id"]
+    newest = bastide.api("GET", "/events", tenant=tenant, query={"_size": 1}).items[0]
+    assert newest["sequence"] > seen[-1]["data"]["sequence"]
+    with bastide.events(tenant=tenant, after=newest["sequence"] - 1) as third:
+        assert third.next_event()["data"] == newest
+
+
+@pytest.mark.parametrize("how", ["membership", "account"])
+def test_event_stream_ends_with_the_right(bastide, people, how):
+    tenant, name = people.tenant(), people.account()
+    people.join(name, tenant, "viewer")
+    with bastide.events(people.token(name), tenant) as stream:
+        if how == "membership":
+            bastide.api("DELETE", "/tenants/users", {"tenant_name": tenant, "username": name}).expect(204)
+        else:
+            bastide.api("POST", f"/users/{name}", {"active": False}).expect(200)
+        assert stream.next_event() is None
+
+
+def test_events_of_a_cluster_only(bastide, people):
+    tenant = people.tenant()
+    prepare_tenant(bastide, tenant)
+    ids = [bastide.api("POST", "/clusters", {"name": name, "template": "one", "nodes": 1}, tenant=tenant).expect(202).json["id"]
+           for name in ("a", "b")]
+    for cluster in ids:
+        events = bastide.api("GET", "/events", tenant=tenant, query={"cluster_id": cluster}).items
+        assert events and {event["cluster_id"] for event in events} == {cluster}
+
+
+# Audit --------------------------------------------------------------------------------------------------------------------
+
+
+def test_changes_are_audited(bastide, people):
+    name = people.account()
+    people.join(name, DEFAULT_TENANT, "viewer")
+    records = bastide.api("GET", "/audit", query={"_size": 2}).expect(200).items
+    assert [(row["action"], row["object"], row["actor"], row["outcome"]) for row in records] == [
+        ("tenant_add_user", f"tenant:{DEFAULT_TENANT} user:{name}", "admin", "done"),
+        ("user_create", f"user:{name}", "admin", "done")]
+    assert records[0]["sequence"] == records[1]["sequence"] + 1
+    assert all(row["request_id"] and row["source"] == "127.0.0.1" for row in records)
+
+
+def test_refused_changes_leave_no_trace(bastide, people):
+    name = people.account()
+    before = bastide.api("GET", "/audit", query={"_size": 1}).items[0]["sequence"]
+    bastide.api("PUT", "/users", {"username": name, "password": PASSWORD}).expect(409)
+    bastide.api("DELETE", "/users/nobody-here").expect(404)
+    assert bastide.api("GET", "/audit", query={"_size": 1}).items[0]["sequence"] == before
+
+
+@pytest.mark.parametrize("change, bad", [
+    ("update audit_records set actor = 'somebody' where sequence = 2", 2),
+    ("update audit_records set outcome = 'denied' where sequence = 3", 3),
+    ("update audit_records set time = time + 1 where sequence = 1", 1),
+    ("delete from audit_records where sequence = 2", 2),
+    ("delete from audit_records where sequence = (select max(sequence) from audit_records)", None),
+], ids=["actor", "outcome", "time", "middle", "end"])
+def test_s56_edited_audit_trail_is_found(fresh, change, bad):
+    for name in ("one", "two", "three"):
+        fresh.api("POST", f"/tenants/{name}", {}).expect(201)
+    good = fresh.api("GET", "/audit/verification").expect(200).json
+    assert good["valid"] and good["records"] >= 4
+    fresh.stop("manager")
+    fresh.sql(change)
+    fresh.start("manager")
+    found = fresh.api("GET", "/audit/verification").expect(200).json
+    assert not found["valid"]
+    assert bad is None or found["first_bad_sequence"] == bad
+
+
+# Faults -------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_answered_survives_a_kill(fresh):
+    fresh.api("POST", "/catalog/import", SMALL).expect(200)
+    fresh.api("PUT", "/users", {"username": "survivor", "password": PASSWORD}).expect(201)
+    fresh.kill("manager")
+    fresh.start("manager")
+    assert fresh.api("GET", "/users/survivor").expect(200).json["active"]
+    assert fresh.api("GET", "/catalog/export").expect(200).json["services"][0]["name"] == "app"
+    assert fresh.api("GET", "/audit/verification").expect(200).json["valid"]
+
+
+def test_without_keeper(fresh):
+    """What needs no key goes on; what does says that a part is missing; all is well when the keeper is back."""
+    fresh.kill("keeper")
+    fresh.api("GET", "/user").expect(200)
+    status = fresh.api("GET", "/status").expect(200).json
+    assert status["status"] == "Fail" and status["services"]["Keeper"]["status"] == "Inactive"
+    answer = fresh.api("PUT", "/catalog/providers/cloud", secret_provider())
+    assert answer.status == 503 and "Retry-After" in answer.headers
+    assert CANARY not in answer.body.decode()
+    fresh.api("GET", "/catalog/providers/cloud").expect(404)
+    fresh.start("keeper")
+    fresh.api("PUT", "/catalog/providers/cloud", secret_provider()).expect(201)
+    assert fresh.api("GET", "/status").json["services"]["Keeper"]["status"] == "Active"
