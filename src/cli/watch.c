@@ -76,8 +76,9 @@ static int ask(Watch *watch, Error *error)
     int r = cli_get(watch->cli, execution_path, &answer, error);
     if (r < 0)
         return r;
-    if (json_number_at(answer, "finished_operations") !=
-        json_number_at(watch->execution, "finished_operations"))
+    if (json_number_at(answer, "running_operations") > 0 ||
+        json_number_at(answer, "finished_operations") !=
+            json_number_at(watch->execution, "finished_operations"))
         watch->changed_at = clock_monotonic(&system_clock);
     replace(&watch->execution, answer);
     r = cli_get(watch->cli, cluster_path, &answer, error);
