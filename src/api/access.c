@@ -12,6 +12,7 @@
 
 enum { PASSWORD_MINIMUM = 12, TOKEN_LIFE_DEFAULT_DAYS = 30, TOKEN_LIFE_MAX_DAYS = 365 };
 static const int64_t DAY = 86400 * (int64_t)USEC_PER_SEC;
+static const int64_t PURGE_INTERVAL = 3600 * (int64_t)USEC_PER_SEC;
 
 /* Tokens
  * ------------------------------------------------------------------------------------------------------------------
@@ -85,6 +86,19 @@ static int check_membership(ApiCall *call, const char *tenant, Error *error)
     return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
 }
 
+/* Now and then, because it looks at all tokens. */
+static void purge_tokens(ApiCall *call)
+{
+    const int64_t now = (int64_t)store_now(call->transaction);
+    int64_t last = atomic_load(&call->api->tokens_purged_at);
+    if (last + PURGE_INTERVAL > now ||
+        !atomic_compare_exchange_strong(&call->api->tokens_purged_at, &last, now))
+        return;
+    Error error = ERROR_INIT; /* a failure spoils the job, which then says so */
+    (void)statement_tokens_purge_expired(call->transaction,
+                                         &(TokensPurgeExpiredParameters){.now = now - 7 * DAY}, &error);
+}
+
 static int post_token(ApiCall *call, Error *error)
 {
     TokenBody body = {0};
@@ -96,9 +110,7 @@ static int post_token(ApiCall *call, Error *error)
         r = check_membership(call, body.tenant, error);
     if (r < 0)
         return r;
-    (void)statement_tokens_purge_expired(
-        call->transaction,
-        &(TokensPurgeExpiredParameters){.now = (int64_t)store_now(call->transaction) - 7 * DAY}, error);
+    purge_tokens(call);
     char id[ID_SIZE];
     _cleanup_secret_ Secret *token = NULL;
     r = token_create(call->transaction, call->api->settings.random, call->principal.username, body.tenant,

@@ -35,6 +35,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     api->settings.login_failures = settings->login_failures ?: LOGIN_FAILURES_DEFAULT;
     api->settings.login_lock = settings->login_lock ?: LOGIN_LOCK_DEFAULT;
     api->loop_descriptor = -1;
+    api->access_cache = access_cache_new();
     ASSERT(pthread_mutex_init(&api->keeper_lock, NULL) == 0);
     int r = loop_attach(api);
     if (r >= 0)
@@ -74,6 +75,7 @@ Api *api_free(Api *api)
     loop_detach(api);
     engine_free(api->engine);
     free_keepers(api);
+    access_cache_free(api->access_cache);
     free(api);
     return NULL;
 }

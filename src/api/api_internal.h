@@ -5,7 +5,9 @@
  * life of a call. */
 
 #include <pthread.h>
+#include <stdatomic.h>
 
+#include "api/access_cache.h"
 #include "api/api.h"
 #include "api/route.h"
 #include "base/map.h"
@@ -42,6 +44,8 @@ typedef struct StreamList StreamList; /* event streams: stream.c */
 struct Api {
     ApiSettings settings;
     Engine *engine;
+    AccessCache *access_cache;
+    _Atomic(int64_t) tokens_purged_at;
     ApiPool pool;
     /* Work for the loop's thread. */
     pthread_mutex_t loop_lock;

@@ -88,11 +88,22 @@ static void use_noted(int result, const Error *error, void *context)
     free(context);
 }
 
+static int find_token(ApiCall *call, const uint8_t hash[static 32], TokenFindRow *row, Error *error)
+{
+    AccessCache *cache = call->api->access_cache;
+    if (call->is_inline && access_cache_get_token(cache, call->access_generation, hash, row))
+        return 1;
+    int r = statement_token_find(call->transaction, &(TokenFindParameters){.secret_hash = {hash, 32}}, row,
+                                 error);
+    if (r == 1 && call->is_inline)
+        access_cache_put_token(cache, call->access_generation, hash, row);
+    return r;
+}
+
 int authenticate_token(ApiCall *call, const uint8_t hash[static 32], Error *error)
 {
     TokenFindRow row;
-    int r = statement_token_find(call->transaction, &(TokenFindParameters){.secret_hash = {hash, 32}}, &row,
-                                 error);
+    int r = find_token(call, hash, &row, error);
     if (r < 0)
         return r;
     int64_t now = (int64_t)store_now(call->transaction);
@@ -106,6 +117,8 @@ int authenticate_token(ApiCall *call, const uint8_t hash[static 32], Error *erro
     if (row.last_used_at + (int64_t)USE_RESOLUTION < now) {
         TokenUse *use = NEW(TokenUse);
         (void)string_copy(use->id, sizeof(use->id), row.id);
+        if (call->is_inline)
+            access_cache_note_use(call->api->access_cache, hash, now);
         Error ignored = ERROR_INIT;
         if (store_submit(call->api->settings.store, STORE_WRITE, note_use, use_noted, use, &ignored) < 0)
             free(use);
@@ -197,6 +210,29 @@ static bool claims_are_true(const ApiCall *call)
     return !claimed || string_equal(claimed, call->principal.username);
 }
 
+/* The role of an account in a tenant; with the username "" whether there is the tenant. */
+static int find_membership(ApiCall *call, const char *tenant, const char *username, MembershipGetRow *row,
+                           Error *error)
+{
+    AccessCache *cache = call->api->access_cache;
+    if (call->is_inline && access_cache_get_membership(cache, call->access_generation, tenant, username, row))
+        return 1;
+    int r;
+    if (*username) {
+        r = statement_membership_get(call->transaction,
+                                     &(MembershipGetParameters){.tenant = tenant, .username = username}, row,
+                                     error);
+    } else {
+        TenantGetRow tenant_row;
+        r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = tenant}, &tenant_row,
+                                 error);
+        *row = (MembershipGetRow){.role = "", .is_active = r == 1 && tenant_row.is_active};
+    }
+    if (r == 1 && call->is_inline)
+        access_cache_put_membership(cache, call->access_generation, tenant, username, row);
+    return r;
+}
+
 static int find_tenant(ApiCall *call, Error *error)
 {
     const char *tenant = http_exchange_header(call->exchange, "Tenant") ?: call->principal.tenant;
@@ -206,14 +242,12 @@ static int find_tenant(ApiCall *call, Error *error)
     call->tenant = arena_string(call->arena, tenant);
     call->principal.tenant = call->tenant;
     if (call->principal.system_role == ACCESS_ROLE_SYS_ADMIN) {
-        TenantGetRow row;
-        int r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = tenant}, &row, error);
+        MembershipGetRow row;
+        int r = find_membership(call, tenant, "", &row, error);
         return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
     }
     MembershipGetRow row;
-    int r = statement_membership_get(
-        call->transaction, &(MembershipGetParameters){.tenant = tenant, .username = call->principal.username},
-        &row, error);
+    int r = find_membership(call, tenant, call->principal.username, &row, error);
     if (r < 0)
         return r;
     if (r == 0 || !row.is_active)

@@ -88,7 +88,8 @@ static int lease_job(StoreTransaction *transaction, void *context, Error *error)
         return error_set(error, ERROR_UNAUTHENTICATED, "The provisioner was removed.");
     if (provisioner.epoch != poll->epoch)
         return error_set(error, ERROR_STALE, "A newer session of this provisioner has begun.");
-    if (string_equal(provisioner.status, "draining"))
+    /* Nobody listens any more: what were leased now would lie idle until its lease lapsed. */
+    if (string_equal(provisioner.status, "draining") || http_exchange_is_abandoned(call->exchange))
         return 0;
     EngineLease *leases;
     size_t count;
@@ -191,7 +192,8 @@ static void lease_done_on_loop(Api *api, void *context)
             build_work(api, poll);
         return;
     }
-    if (api->is_draining || clock_monotonic(api->settings.clock) >= poll->deadline) {
+    if (api->is_draining || http_exchange_is_abandoned(poll->call->exchange) ||
+        clock_monotonic(api->settings.clock) >= poll->deadline) {
         answer_nothing(poll);
         return;
     }

@@ -72,9 +72,11 @@ struct ApiCall {
     Arena *arena;
     const char *parameters[ROUTE_PARAMETERS_MAX];
     Principal principal;
-    const char *tenant;        /* of the request; NULL when the route needs none */
-    bool must_change_password; /* signed in with a one-time password: good for nothing else */
-    json_t *body;              /* parsed, for JSON_BODY; an object or NULL when it was empty */
+    const char *tenant;         /* of the request; NULL when the route needs none */
+    bool is_inline;             /* a read on the loop's thread: may use the access cache */
+    uint64_t access_generation; /* of the cache, from before the read's snapshot */
+    bool must_change_password;  /* signed in with a one-time password: good for nothing else */
+    json_t *body;               /* parsed, for JSON_BODY; an object or NULL when it was empty */
 
     StoreTransaction *transaction;
     EngineEffects effects;

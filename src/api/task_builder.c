@@ -167,30 +167,34 @@ static int write_parameters(Build *build)
     return 0;
 }
 
-static int write_script(Build *build)
+static int write_bundle(Build *build, const char *name)
 {
-    const json_t *action = json_object_get(build->details, "action");
-    const char *type = json_string_value(json_object_get(action, "type"));
-    const json_t *fields = json_object_get(action, "fields");
-    if (!action_type_has_executor(type ?: ""))
-        return error_set(build->error, ERROR_CONFIGURATION, "Actions of the type '%s' have no executor here.",
-                         type ?: "");
-    const char *name = json_string_value(json_object_get(fields, "bundle"));
     const json_t *bundle = name ? json_object_get(build->view->bundles, name) : NULL;
     if (!bundle)
         return error_set(build->error, ERROR_NOT_APPROVED, "The cluster has no approved bundle '%s'.",
                          name ?: "");
     Writer *writer = build->writer;
-    writer_begin_object(writer, "service");
-    writer_string(writer, "name", build->lease->service);
-    writer_json(writer, "action", action);
-    writer_end_object(writer);
     writer_begin_object(writer, "bundle");
     writer_string(writer, "name", name);
     writer_string(writer, "version", json_string_value(json_object_get(bundle, "version")));
     writer_string(writer, "digest", json_string_value(json_object_get(bundle, "digest")));
     writer_end_object(writer);
     return write_parameters(build);
+}
+
+static int write_script(Build *build)
+{
+    const json_t *action = json_object_get(build->details, "action");
+    const char *type = json_string_value(json_object_get(action, "type"));
+    if (!action_type_has_executor(type ?: ""))
+        return error_set(build->error, ERROR_CONFIGURATION, "Actions of the type '%s' have no executor here.",
+                         type ?: "");
+    writer_begin_object(build->writer, "service");
+    writer_string(build->writer, "name", build->lease->service);
+    writer_json(build->writer, "action", action);
+    writer_end_object(build->writer);
+    return write_bundle(build,
+                        json_string_value(json_object_get(json_object_get(action, "fields"), "bundle")));
 }
 
 /* Firewall
@@ -220,6 +224,22 @@ static int write_firewall(Build *build)
  * --------------------------------------------------------------------------------------------------------------
  */
 
+/* The bundle that the service's own actions come from: the script that reloads after a new certificate is in
+ * it. */
+static const char *bundle_of_service(const Build *build)
+{
+    const json_t *service = json_object_get(build->view->services, build->lease->service);
+    json_t *actions = json_object_get(json_object_get(service, "provisioner"), "actions");
+    const char *name;
+    json_t *action;
+    json_object_foreach (actions, name, action) {
+        const char *bundle = json_string_value(json_object_get(json_object_get(action, "fields"), "bundle"));
+        if (bundle)
+            return bundle;
+    }
+    return NULL;
+}
+
 static int write_certificate(Build *build)
 {
     _cleanup_json_ json_t *certificate = NULL;
@@ -230,7 +250,7 @@ static int write_certificate(Build *build)
         return r;
     (void)json_object_set_new(certificate, "common_name", json_string(build->view->self->macro.hostname));
     writer_json(build->writer, "certificate", certificate);
-    return 0;
+    return json_object_get(certificate, "reload") ? write_bundle(build, bundle_of_service(build)) : 0;
 }
 
 static int write_particulars(Build *build)

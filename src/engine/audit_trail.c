@@ -97,20 +97,19 @@ int audit_trail_append(StoreTransaction *transaction, const AuditRecord *record,
     };
     chain_hash(previous, &row, hash);
     row.hash = (StoreBlob){hash, sizeof(hash)};
-    r = statement_audit_record_insert(transaction, &row, error);
-    if (r < 0)
-        return r;
+    /* The head first: on PostgreSQL a competing record then fails as a serialisation failure, which is tried
+     * again, and not as a record that exists already. */
     r = statement_audit_head_set(transaction,
                                  &(AuditHeadSetParameters){.shard = AUDIT_SHARD,
                                                            .sequence = sequence + 1,
                                                            .previous_sequence = sequence,
                                                            .hash = {hash, sizeof(hash)}},
                                  error);
-    if (r < 0)
-        return r;
-    return r == 1
-               ? 0
-               : error_set(error, ERROR_INTERNAL, "The head of the audit trail moved during a transaction.");
+    if (r == 0)
+        return error_set(error, ERROR_INTERNAL, "The head of the audit trail moved during a transaction.");
+    if (r >= 0)
+        r = statement_audit_record_insert(transaction, &row, error);
+    return MIN(r, 0);
 }
 
 static bool row_fits(const AuditRecordsAfterRow *row, int64_t expected_sequence,

@@ -169,7 +169,8 @@ static bool send_reports(Outbox *outbox, const json_t *reports)
             const char *status = status_of(answer, task);
             if (!string_equal(status, "accepted"))
                 log_notice("the report of task %s was not accepted: %s", task, status ? status : "refused");
-            outbox->reported(task, string_equal(status, "accepted"), outbox->userdata);
+            outbox->reported(task, json_integer_value(json_object_get(json_array_get(batch, i), "attempt")),
+                             outbox->userdata);
         }
     }
     return true;

@@ -10,7 +10,7 @@
 typedef struct Outbox Outbox;
 
 /* Called on the outbox's thread for each report that the manager has decided on. */
-typedef void (*OutboxReported)(const char *task, bool is_accepted, void *userdata);
+typedef void (*OutboxReported)(const char *task, int64_t attempt, void *userdata);
 
 int outbox_new(Manager *manager, uint64_t epoch, OutboxReported reported, void *userdata, Outbox **ret_outbox,
                Error *error);

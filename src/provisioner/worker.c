@@ -2,6 +2,7 @@
 #include "provisioner/worker.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -42,7 +43,7 @@ struct Worker {
     atomic_bool is_stopping, is_fenced, is_drained;
     pthread_mutex_t mutex;
     pthread_cond_t condition; /* a task ended */
-    StringMap *running;       /* Running *, by task id: until reported */
+    StringMap *running;       /* Running *, by task id and attempt: until reported */
     unsigned threads;         /* of tasks, below the mutex */
 };
 
@@ -122,18 +123,25 @@ static void running_free(void *value)
     free(running);
 }
 
-static void forget_task(Worker *worker, const char *id)
+/* The manager may lease the next attempt before we have read its answer to the report of the last one, so
+ * both may be known at the same time. */
+static char *running_key(const char *task, int64_t attempt)
 {
+    return string_format("%s#%" PRId64, task, attempt);
+}
+
+static void forget_task(Worker *worker, const char *task, int64_t attempt)
+{
+    _cleanup_free_ char *key = running_key(task, attempt);
     (void)pthread_mutex_lock(&worker->mutex);
-    (void)string_map_remove(worker->running, id);
+    (void)string_map_remove(worker->running, key);
     (void)pthread_cond_broadcast(&worker->condition);
     (void)pthread_mutex_unlock(&worker->mutex);
 }
 
-static void task_reported(const char *task, bool is_accepted, void *userdata)
+static void task_reported(const char *task, int64_t attempt, void *userdata)
 {
-    (void)is_accepted;
-    forget_task(userdata, task);
+    forget_task(userdata, task, attempt);
 }
 
 static void send_output(const Task *task, RunnerStream stream, uint64_t offset, const void *data, size_t size,
@@ -167,7 +175,7 @@ static void *task_main(void *argument)
         outbox_add_report(worker->outbox, running->task, &outcome);
     outcome_done(&outcome);
     if (!is_ours)
-        forget_task(worker, running->task->id);
+        forget_task(worker, running->task->id, running->task->attempt);
     (void)pthread_mutex_lock(&worker->mutex);
     worker->threads--;
     (void)pthread_cond_broadcast(&worker->condition);
@@ -187,6 +195,16 @@ static int start_thread(Running *running)
     return -failure;
 }
 
+/* Attempts of the task below the given one: somebody has the next one. Mutex held. */
+static void mark_lost(Worker *worker, const char *task, int64_t attempt)
+{
+    STRING_MAP_FOREACH (worker->running, i) {
+        Running *running = i.value;
+        if (string_equal(running->task->id, task) && running->task->attempt < attempt)
+            running->is_lost = running->context.is_abandoned = true;
+    }
+}
+
 static void start_task(Worker *worker, json_t *document)
 {
     Error error = ERROR_INIT;
@@ -202,10 +220,12 @@ static void start_task(Worker *worker, json_t *document)
     running->task = task;
     running->context.services = &worker->services;
     running->context.task = task;
+    _cleanup_free_ char *key = running_key(task->id, task->attempt);
     (void)pthread_mutex_lock(&worker->mutex);
-    bool is_known = string_map_has(worker->running, task->id);
+    bool is_known = string_map_has(worker->running, key);
     if (!is_known) {
-        string_map_set(worker->running, task->id, running);
+        mark_lost(worker, task->id, task->attempt);
+        string_map_set(worker->running, key, running);
         worker->threads++;
     }
     (void)pthread_mutex_unlock(&worker->mutex);
@@ -219,7 +239,7 @@ static void start_task(Worker *worker, json_t *document)
         (void)pthread_mutex_lock(&worker->mutex);
         worker->threads--;
         (void)pthread_mutex_unlock(&worker->mutex);
-        forget_task(worker, task->id);
+        forget_task(worker, task->id, task->attempt);
     }
 }
 
@@ -291,19 +311,36 @@ static json_t *heartbeat_body(Worker *worker)
                      stops_leasing(worker) ? 0 : (int)free_capacity(worker));
 }
 
-static void mark_tasks(Worker *worker, const json_t *ids, bool is_lost)
+static void mark_cancelled(Worker *worker, const char *task)
+{
+    STRING_MAP_FOREACH (worker->running, i) {
+        Running *running = i.value;
+        if (string_equal(running->task->id, task))
+            running->context.is_cancelled = true;
+    }
+}
+
+static void mark_tasks(Worker *worker, const json_t *ids, bool is_lost, const json_t *beat_running)
 {
     size_t i;
     const json_t *id;
     (void)pthread_mutex_lock(&worker->mutex);
     json_array_foreach (ids, i, id) {
-        Running *running = json_is_string(id) ? string_map_get(worker->running, json_string_value(id)) : NULL;
-        if (!running)
+        if (!json_is_string(id))
             continue;
-        if (is_lost)
-            running->is_lost = running->context.is_abandoned = true;
-        else
-            running->context.is_cancelled = true;
+        const char *task = json_string_value(id);
+        if (!is_lost) {
+            mark_cancelled(worker, task);
+            continue;
+        }
+        /* What was leased after the heartbeat was written is not meant. */
+        size_t k;
+        const json_t *entry;
+        int64_t told = 0;
+        json_array_foreach (beat_running, k, entry)
+            if (string_equal(json_string_value(json_object_get(entry, "task")), task))
+                told = MAX(told, json_integer_value(json_object_get(entry, "attempt")));
+        mark_lost(worker, task, told + 1);
     }
     (void)pthread_mutex_unlock(&worker->mutex);
 }
@@ -317,8 +354,9 @@ static void beat(Worker *worker)
         note_fenced(worker, "heartbeat", &error);
         return;
     }
-    mark_tasks(worker, json_object_get(answer, "cancel"), false);
-    mark_tasks(worker, json_object_get(answer, "lost"), true);
+    const json_t *running = json_object_get(body, "running");
+    mark_tasks(worker, json_object_get(answer, "cancel"), false, running);
+    mark_tasks(worker, json_object_get(answer, "lost"), true, running);
     if (json_is_true(json_object_get(answer, "drain")) && !worker->is_drained) {
         log_notice("the manager drains this provisioner");
         worker->is_drained = true;
@@ -386,7 +424,8 @@ static void wait_for_end(Worker *worker, int signals, bool *ret_is_drained)
         if (poll(&ready, 1, is_told ? 50 : STATUS_WAIT_MS) <= 0)
             continue;
         struct signalfd_siginfo info;
-        (void)read(signals, &info, sizeof(info));
+        if (read(signals, &info, sizeof(info)) < 0)
+            continue;
         if (is_told)
             break; /* told twice: now */
         is_told = true;

@@ -173,3 +173,27 @@ def test_routes_refuses_a_tree_without_model(tmp_path):
     (tmp_path / "docs/security-model.md").unlink()
     status, output = run("check-routes", tmp_path)
     assert status == 1 and "GET /version is open to everybody" in output
+@pytest.mark.parametrize("text, problem", [
+    ("[page](nowhere.md)", "'nowhere.md' does not exist"),
+    ("![picture](pictures/none.svg)", "does not exist"),
+    ("[part](other.md#no-such-part)", "there is no such heading"),
+    ("[part](#no-such-part)", "there is no such heading"),
+    ("[out](../../outside.md)", "leaves the source tree"),
+    ("[root](/etc/passwd)", "leaves the source tree"),
+    ("[page]: nowhere.md", "'nowhere.md' does not exist"),
+    ('<img src="nowhere.svg">', "'nowhere.svg' does not exist"),
+])
+def test_links_refuses(tmp_path, text, problem):
+    write(tmp_path, "docs/other.md", "# Other\n")
+    write(tmp_path, "docs/page.md", f"# Page\n\n{text}\n")
+    status, output = run("check-links", tmp_path)
+    assert status == 1
+    assert output.startswith("docs/page.md:3: link: ") and problem in output
+
+
+def test_links_accepts(tmp_path):
+    write(tmp_path, "docs/other.md", "# Other\n\n## What is `there`, yet\n\n## Twice\n\n## Twice\n")
+    write(tmp_path, "README.md", "[a](docs/other.md), [b](docs/other.md#what-is-there-yet), [c](docs/other.md#twice-1),\n"
+                                 "[web](https://example.org/x), `[no](nowhere.md)`, [folder](docs/)\n\n"
+                                 "```\n[no](nowhere.md)\n```\n")
+    assert run("check-links", tmp_path)[0] == 0

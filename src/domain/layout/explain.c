@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Why a problem is impossible: the constraints are dropped, half by half and then one by one, as long as it
- * stays so; what is left contradicts itself and nothing of it can be missed. The node count is dropped first,
- * minima last, so that what is left is what a person would say. */
+ * stays so; what is left contradicts itself and nothing of it can be missed. */
 
 #include "base/buffer.h"
 #include "base/memory.h"
@@ -52,16 +51,22 @@ static bool is_item(const Prepared *prepared, LayoutConflictKind kind, size_t in
 
 static void list_items(Explanation *explanation)
 {
+    /* What comes first is dropped rather than what comes later. Without the minimum of a service its other
+     * constraints fall by themselves, so few services are left, and the questions soon become small. */
+    static const LayoutConflictKind order[] = {
+        LAYOUT_CONFLICT_NODE_COUNT, LAYOUT_CONFLICT_MUST_COEXIST, LAYOUT_CONFLICT_QUANTITY,
+        LAYOUT_CONFLICT_MINIMUM,    LAYOUT_CONFLICT_IMAGES,       LAYOUT_CONFLICT_HARDWARE,
+        LAYOUT_CONFLICT_MAXIMUM,    LAYOUT_CONFLICT_CANT_COEXIST,
+    };
     const LayoutProblem *problem = explanation->prepared->problem;
     explanation->items =
         NEW_ARRAY(ConflictItem,
                   1 + 5 * problem->service_count + problem->must_coexist_count + problem->cant_coexist_count);
-    for (LayoutConflictKind kind = 0; kind < _LAYOUT_CONFLICT_MAX; kind++) {
+    for (size_t k = 0; k < ELEMENTSOF(order); k++) {
+        LayoutConflictKind kind = order[k];
         size_t count = problem->service_count;
         if (kind == LAYOUT_CONFLICT_NODE_COUNT)
             count = 1;
-        else if (kind == LAYOUT_CONFLICT_EXISTING)
-            count = 0;
         else if (kind == LAYOUT_CONFLICT_MUST_COEXIST)
             count = problem->must_coexist_count;
         else if (kind == LAYOUT_CONFLICT_CANT_COEXIST)
@@ -88,7 +93,8 @@ static Answer ask_items(Explanation *explanation, int64_t *ret_count)
     const LayoutProblem *problem = explanation->prepared->problem;
     _cleanup_model_ Model *model = NULL;
     State state;
-    uint64_t work = problem->service_count * (problem->hardware.count + problem->images.count) / 64;
+    uint64_t types = problem->hardware.count + problem->images.count, sets = problem->cant_coexist_count;
+    uint64_t work = problem->service_count * types / STEP_WORK + sets * sets / (STEP_WORK * 8);
     if (!budget_step(explanation->budget, 1 + work) ||
         model_make(explanation->prepared, explanation->items, explanation->item_count, explanation->budget,
                    &model, &state, NULL) < 0)
@@ -243,7 +249,7 @@ static void append_sentences(const Explanation *explanation, const LayoutResult 
                                             ? make_minimum_sentence(explanation, result, i, is_told)
                                             : string_duplicate(conflict->sentence);
         if (told++ < SUMMARY_SENTENCES_MAX)
-            buffer_append_format(text, "%s%s", told == 1 ? "" : "; ", sentence);
+            buffer_append_format(text, "%s%s", told == 1 ? ": " : "; ", sentence);
         else
             left++;
     }
@@ -278,6 +284,15 @@ static void append_heading(Explanation *explanation, Buffer *text)
         buffer_append_string(text, "These contradict each other");
         return;
     }
+    uint32_t staying = 0;
+    for (size_t i = 0; i < problem->existing_count; i++)
+        staying += problem->existing[i].may_remove ? 0 : problem->existing[i].count;
+    if (staying > asked) {
+        buffer_append_format(text,
+                             "Needs at least %u machines, not %u: so many existing ones may not be removed",
+                             staying, asked);
+        return;
+    }
     int64_t least = 0, most = most_nodes(explanation);
     explanation->items[0].is_dropped = true;
     Answer answer = ask_items(explanation, &least);
@@ -294,6 +309,13 @@ static void append_heading(Explanation *explanation, Buffer *text)
         buffer_append_string(text, " (the existing machines keep what they have)");
 }
 
+static void add_conflict(const Prepared *prepared, LayoutResult *result, LayoutConflictKind kind,
+                         size_t index)
+{
+    result->conflicts[result->conflict_count++] =
+        (LayoutConflict){.kind = kind, .index = index, .sentence = make_sentence(prepared, kind, index)};
+}
+
 /* When nothing is left to drop, existing nodes lack what belongs on every node and may take no more. */
 static void blame_existing(const Explanation *explanation, LayoutResult *result)
 {
@@ -306,10 +328,7 @@ static void blame_existing(const Explanation *explanation, LayoutResult *result)
             present += !prepared->is_constrained[prepared->class_services[i][k]];
         if (present == wanted || prepared->problem->existing[i].may_extend)
             continue;
-        result->conflicts[result->conflict_count++] =
-            (LayoutConflict){.kind = LAYOUT_CONFLICT_EXISTING,
-                             .index = i,
-                             .sentence = make_sentence(prepared, LAYOUT_CONFLICT_EXISTING, i)};
+        add_conflict(prepared, result, LAYOUT_CONFLICT_EXISTING, i);
         return;
     }
 }
@@ -330,19 +349,14 @@ void explain(const Prepared *prepared, Budget *budget, LayoutResult *result)
     shrink(&explanation, 1, explanation.item_count);
     result->status = LAYOUT_IMPOSSIBLE;
     result->conflicts = NEW_ARRAY(LayoutConflict, explanation.item_count + 1);
-    for (size_t i = 0; i < explanation.item_count; i++) {
-        const ConflictItem *item = &explanation.items[i];
-        if (!item->is_dropped)
-            result->conflicts[result->conflict_count++] =
-                (LayoutConflict){.kind = item->kind,
-                                 .index = item->index,
-                                 .sentence = make_sentence(prepared, item->kind, item->index)};
-    }
+    for (LayoutConflictKind kind = 0; kind < _LAYOUT_CONFLICT_MAX; kind++)
+        for (size_t i = 0; i < explanation.item_count; i++)
+            if (explanation.items[i].kind == kind && !explanation.items[i].is_dropped)
+                add_conflict(prepared, result, kind, explanation.items[i].index);
     result->is_minimal = !explanation.has_gaps;
     if (result->conflict_count == 0)
         blame_existing(&explanation, result);
     append_heading(&explanation, &text);
-    buffer_append_string(&text, ": ");
     append_sentences(&explanation, result, &text);
     result->summary = buffer_take_string(&text);
     budget->steps += own.steps;

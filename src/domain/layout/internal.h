@@ -107,6 +107,10 @@ typedef struct ConflictItem {
     bool is_dropped;
 } ConflictItem;
 
+/* A step is about this many looks at a set of blocks: inner loops that can be long count for more than one.
+ */
+enum { STEP_WORK = 32 };
+
 typedef struct Budget {
     uint64_t steps, limit;
 } Budget;
@@ -211,6 +215,7 @@ typedef struct ProgramResult {
     ProgramValue *values; /* YES: the columns with positive values, over the denominator */
     size_t count;
     int64_t denominator;
+    bool has_proof;
     Proof proof; /* NO */
 } ProgramResult;
 
@@ -225,6 +230,8 @@ void state_apply_optional(const Model *model, State *state, const Column *column
 void state_allow_all_moves(const Model *model, State *state);
 /* Cheap necessary conditions: true when the state is surely impossible. */
 bool oracle_refutes(const Model *model, const State *state);
+/* What that costs, in steps. */
+uint64_t oracle_work(const Model *model);
 Answer oracle_ask(Model *model, const State *state);
 /* Without asking that new nodes have a service. */
 Answer oracle_ask_cover(Model *model, const State *state);

@@ -36,8 +36,9 @@ enum {
 };
 
 #define LAYOUT_UNLIMITED UINT32_MAX
-/* About two seconds of one core in the worst case; common problems take some thousands. */
-#define LAYOUT_BUDGET_DEFAULT UINT64_C(20000000)
+/* One to three seconds of one core; common problems take some thousands. An explanation may take as much
+ * again. */
+#define LAYOUT_BUDGET_DEFAULT UINT64_C(10000000)
 
 /* Borrowed names. */
 typedef struct LayoutNames {

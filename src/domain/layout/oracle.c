@@ -99,6 +99,11 @@ static bool is_capacity_enough(const Model *model, const State *state)
     return room >= open;
 }
 
+uint64_t oracle_work(const Model *model)
+{
+    return 1 + (model->block_count * (model->slot_count + model->proof_count)) / (STEP_WORK * 4);
+}
+
 bool oracle_refutes(const Model *model, const State *state)
 {
     if (quantities_refute(model, state))
@@ -284,7 +289,7 @@ Answer oracle_ask_cover(Model *model, const State *state)
     _cleanup_(program_result_done) ProgramResult result = {0};
     if (model->is_impossible)
         return ANSWER_NO;
-    if (!budget_step(model->budget, 1 + model->proof_count / 8))
+    if (!budget_step(model->budget, oracle_work(model)))
         return ANSWER_GAVE_UP;
     if (oracle_refutes(model, state))
         return ANSWER_NO;
@@ -292,7 +297,7 @@ Answer oracle_ask_cover(Model *model, const State *state)
     if (answer != ANSWER_NO)
         return answer;
     answer = program_solve(model, state, NULL, NULL, 0, &result);
-    if (answer == ANSWER_NO) {
+    if (answer == ANSWER_NO && result.has_proof) {
         /* The prices are checked against the state before they are believed. */
         ASSERT(proof_holds(model, &result.proof, state));
         keep_proof(model, &result.proof);

@@ -220,7 +220,7 @@ static Answer descend(Descent *descent, BlockSet left, BlockSet chosen, int64_t 
     Preference *preference = descent->preference;
     uint16_t slot = (uint16_t)descent->option->slot;
     Model *model = preference->model;
-    if (!budget_step(model->budget, 1 + model->proof_count / 8))
+    if (!budget_step(model->budget, oracle_work(model) + model->slots[slot].family.larger_count / STEP_WORK))
         return ANSWER_GAVE_UP;
     if (weight == descent->weight) {
         State state = preference->state;

@@ -345,7 +345,7 @@ static Answer run(Program *program)
     size_t rows = program->row_count;
     while (compute_prices(program)) {
         Basic basic = {0};
-        if (!budget_step(program->model->budget, 1 + rows * rows / 64 + program->column_count / 16))
+        if (!budget_step(program->model->budget, 1 + rows * rows / 64 + program->column_count / 4))
             return ANSWER_GAVE_UP;
         Answer answer = find_entering(program, &basic);
         if (answer != ANSWER_YES)
@@ -376,19 +376,46 @@ static void take_values(const Program *program, ProgramResult *result)
     }
 }
 
-static void take_proof(const Program *program, Proof *proof)
+/* A closed slot's columns were not looked at; a price on the slot makes the proof hold when it is open again.
+ */
+static bool price_closed_slot(const Program *program, Proof *proof, size_t slot, const int64_t *weights)
 {
-    for (size_t b = 0; b < program->model->block_count; b++) {
-        proof->cover[b] = natural_price(program, program->cover[b]);
-        proof->excess[b] = natural_price(program, program->excess[b]);
+    const Model *model = program->model;
+    BlockSet set = 0;
+    int64_t gain = family_heaviest(&model->slots[slot].family, slot_allowed(model, slot, program->state),
+                                   weights, model->budget, &set);
+    if (gain < 0)
+        return false;
+    proof->slots[slot] = MAX(proof->slots[slot], gain);
+    if (slot > 0 && model->slots[slot].may_remove && program->state->removals_most > 0) {
+        gain = proof->removals_least - proof->removals_most;
+        BLOCKS_FOREACH(b, model->slots[slot].base)
+        gain += proof->excess[b] - proof->cover[b];
+        proof->slots[slot] = MAX(proof->slots[slot], gain);
     }
-    for (size_t j = 0; j < program->model->slot_count; j++)
-        proof->slots[j] = -natural_price(program, program->slots[j]);
+    return true;
+}
+
+static bool take_proof(const Program *program, Proof *proof)
+{
+    const Model *model = program->model;
+    int64_t movable[LAYOUT_BLOCKS_MAX];
     proof->removals_least = natural_price(program, program->removals_least);
     proof->removals_most = -natural_price(program, program->removals_most);
     proof->moves = -natural_price(program, program->moves);
     proof->is_without_moves = program->state->moves == 0;
     proof->is_without_removals = program->state->removals_most == 0;
+    for (size_t b = 0; b < model->block_count; b++) {
+        proof->cover[b] = natural_price(program, program->cover[b]);
+        proof->excess[b] = natural_price(program, program->excess[b]);
+        movable[b] = proof->cover[b] - proof->moves * (int64_t)model->blocks[b].moves;
+    }
+    for (size_t j = 0; j < model->slot_count; j++) {
+        proof->slots[j] = -natural_price(program, program->slots[j]);
+        if (program->state->open[j] == 0 && !price_closed_slot(program, proof, j, j ? movable : proof->cover))
+            return false;
+    }
+    return true;
 }
 
 Answer program_solve(const Model *model, const State *state, const Column *columns, const bool *is_forbidden,
@@ -404,8 +431,8 @@ Answer program_solve(const Model *model, const State *state, const Column *colum
     Answer answer = run(&program);
     if (answer == ANSWER_YES)
         take_values(&program, ret_result);
-    else if (answer == ANSWER_NO)
-        take_proof(&program, &ret_result->proof);
+    else if (answer == ANSWER_NO && !columns)
+        ret_result->has_proof = take_proof(&program, &ret_result->proof);
     return answer;
 }
 

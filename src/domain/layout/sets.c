@@ -85,7 +85,7 @@ static void search_heaviest(Heaviest *search, BlockSet left, BlockSet chosen, in
 {
     if (search->has_ended || weight + left_weight <= search->best)
         return;
-    if (!budget_step(search->budget, 1)) {
+    if (!budget_step(search->budget, 1 + block_count(left) * search->family->larger_count / STEP_WORK)) {
         search->has_ended = true;
         return;
     }
@@ -198,6 +198,13 @@ static bool is_wanted(const Listing *listing, BlockSet set)
     return true;
 }
 
+/* What is_wanted may cost, in steps. */
+static uint64_t wanted_work(const Listing *listing)
+{
+    const Family *family = listing->family;
+    return family->mask_count * (1 + block_count(listing->allowed) * family->larger_count / STEP_WORK) / 8;
+}
+
 /* A block left out can be kept out of a maximal set only by a conflict with what is or may still be in. */
 static bool can_be_maximal(const Family *family, BlockSet left_out, BlockSet possible)
 {
@@ -211,7 +218,8 @@ static void list_sets(Listing *listing, BlockSet left, BlockSet chosen, BlockSet
 {
     if (listing->has_ended)
         return;
-    if (!budget_step(listing->budget, 1)) {
+    if (!budget_step(listing->budget,
+                     1 + block_count(left_out | left) * (1 + listing->family->larger_count) / STEP_WORK)) {
         listing->has_ended = true;
         return;
     }
@@ -219,6 +227,10 @@ static void list_sets(Listing *listing, BlockSet left, BlockSet chosen, BlockSet
         return;
     size_t block = block_next(left, 0);
     if (block == LAYOUT_BLOCKS_MAX) {
+        if (!budget_step(listing->budget, wanted_work(listing))) {
+            listing->has_ended = true;
+            return;
+        }
         if (!chosen || !is_wanted(listing, chosen))
             return;
         if (*listing->count == COLUMNS_MAX) {

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Accounts, tenants, tokens. */
+
+#include <inttypes.h>
+
+#include "base/string.h"
+#include "cli/cli.h"
+#include "cli/text.h"
+
+static const ViewField user_view[] = {
+    {"USER", "username", FIELD_STRONG, IN_BOTH},
+    {"ROLE", "role", FIELD_TEXT, IN_BOTH},
+    {"ACTIVE", "active", FIELD_FLAG, IN_BOTH},
+    {"LOCKED", "is_locked", FIELD_FLAG, IN_BOTH},
+    {"NEW PASSWORD DUE", "must_change_password", FIELD_FLAG, IN_DETAILS | MAY_LACK},
+    {"TENANTS", "tenants", FIELD_MAP, IN_DETAILS | MAY_LACK},
+    {"CREATED", "created_at", FIELD_TIME, IN_BOTH},
+    {"LAST SIGN-IN", "last_login_at", FIELD_TIME, IN_BOTH | MAY_LACK},
+    {0},
+};
+static const ViewField tenant_view[] = {
+    {"TENANT", "name", FIELD_STRONG, IN_BOTH},
+    {"ACTIVE", "active", FIELD_FLAG, IN_BOTH},
+    {"DESCRIPTION", "description", FIELD_TEXT, IN_BOTH | MAY_LACK | MAY_SHRINK},
+    {"CREATED", "created_at", FIELD_TIME, IN_BOTH},
+    {"USERS", "users", FIELD_MAP, IN_DETAILS | MAY_LACK},
+    {0},
+};
+static const ViewField token_view[] = {
+    {"TOKEN", "id", FIELD_STRONG, IN_BOTH},
+    {"USER", "username", FIELD_TEXT, IN_BOTH},
+    {"TENANT", "tenant", FIELD_TEXT, IN_BOTH | MAY_LACK},
+    {"DESCRIPTION", "description", FIELD_TEXT, IN_BOTH | MAY_LACK | MAY_SHRINK},
+    {"CREATED", "created_at", FIELD_TIME, IN_BOTH},
+    {"USED", "last_used", FIELD_TIME, IN_BOTH | MAY_LACK},
+    {"EXPIRES", "expiration_date", FIELD_TIME, IN_BOTH},
+    {0},
+};
+
+/* Accounts
+ * --------------------------------------------------------------------------------------------------- */
+
+static int whoami(Cli *cli, Error *error)
+{
+    return cli_show_object(cli, "/user", user_view, error);
+}
+
+static int users_list(Cli *cli, Error *error)
+{
+    return cli_show_list(cli, "/users", user_view, "No accounts.", error);
+}
+
+static int users_show(Cli *cli, Error *error)
+{
+    _cleanup_free_ char *path = cli_path("/users/%s", cli_argument(cli, 0));
+    return cli_show_object(cli, path, user_view, error);
+}
+
+/* Typed twice, or one line of standard input. */
+static int new_password(Cli *cli, const char *user, Secret **ret_password, Error *error)
+{
+    _cleanup_secret_ Secret *first = NULL, *second = NULL;
+    if (cli_option(cli, "password-stdin"))
+        return stdin_secret(ret_password, error);
+    _cleanup_free_ char *question = string_format("New password of %s (12 characters or more): ", user);
+    int r = terminal_ask_secret(question, &first, error);
+    if (r >= 0)
+        r = terminal_ask_secret("The same again: ", &second, error);
+    if (r < 0)
+        return r;
+    if (!secret_equal(first, second))
+        return error_set(error, ERROR_BAD_REQUEST, "the two passwords differ; nothing was changed");
+    *ret_password = TAKE_PTR(first);
+    return 0;
+}
+
+static json_t *password_body(const Secret *password)
+{
+    json_t *body = json_object();
+    (void)json_object_set_new(body, "password",
+                              json_stringn((const char *)secret_bytes(password), secret_size(password)));
+    return body;
+}
+
+static void wipe_member(const json_t *body, const char *member)
+{
+    const json_t *value = json_object_get(body, member);
+    if (json_is_string(value))
+        memory_wipe((void *)(uintptr_t)json_string_value(value), json_string_length(value));
+}
+
+static int check_utf8(const json_t *body, const char *member, Error *error)
+{
+    return json_is_string(json_object_get(body, member))
+               ? 0
+               : error_set(error, ERROR_BAD_REQUEST, "a password must be text in UTF-8");
+}
+
+static int users_create(Cli *cli, Error *error)
+{
+    const char *user = cli_argument(cli, 0), *role = cli_option(cli, "role");
+    _cleanup_secret_ Secret *password = NULL;
+    _cleanup_json_ json_t *answer = NULL;
+    int r = new_password(cli, user, &password, error);
+    if (r < 0)
+        return r;
+    _cleanup_json_ json_t *body = password_body(password);
+    r = check_utf8(body, "password", error);
+    (void)json_object_set_new(body, "username", json_string(user));
+    (void)json_object_set_new(body, "must_change_password",
+                              json_boolean(cli_option(cli, "must-change") != NULL));
+    if (role)
+        (void)json_object_set_new(body, "role", json_string(role));
+    if (r >= 0)
+        r = cli_request(cli, "PUT", "/users", body, &answer, error);
+    wipe_member(body, "password");
+    if (r >= 0)
+        cli_done(cli, answer,
+                 "Created '%s'. Put it into a tenant: bastide tenants add-user %s %s --role user", user,
+                 cli->profile.tenant ? cli->profile.tenant : "TENANT", user);
+    return MIN(r, 0);
+}
+
+static int change_user(Cli *cli, bool is_active, Error *error)
+{
+    _cleanup_json_ json_t *answer = NULL, *body = json_pack("{s:b}", "active", is_active);
+    _cleanup_free_ char *path = cli_path("/users/%s", cli_argument(cli, 0));
+    int r = cli_request(cli, "POST", path, body, &answer, error);
+    if (r >= 0)
+        cli_done(cli, answer, "'%s' is %s.", cli_argument(cli, 0),
+                 is_active ? "active" : "not active: every right is gone at once");
+    return MIN(r, 0);
+}
+
+static int users_activate(Cli *cli, Error *error)
+{
+    return change_user(cli, true, error);
+}
+
+static int users_deactivate(Cli *cli, Error *error)
+{
+    return change_user(cli, false, error);
+}
+
+static int users_delete(Cli *cli, Error *error)
+{
+    const char *user = cli_argument(cli, 0);
+    _cleanup_free_ char *question = string_format("Delete the account '%s'? Type yes: ", user);
+    _cleanup_free_ char *path = cli_path("/users/%s", user);
+    int r = cli_confirm(cli, question, error);
+    if (r >= 0)
+        r = cli_request(cli, "DELETE", path, NULL, NULL, error);
+    if (r >= 0)
+        cli_done(cli, NULL, "Deleted '%s'.", user);
+    return MIN(r, 0);
+}
+
+/* Both passwords of one line each with --password-stdin: the present one first. */
+static int change_own_password(Cli *cli, Error *error)
+{
+    _cleanup_secret_ Secret *current = NULL, *password = NULL;
+    int r = cli_option(cli, "password-stdin") ? stdin_secret(&current, error)
+                                              : terminal_ask_secret("Present password: ", &current, error);
+    if (r >= 0)
+        r = new_password(cli, cli->profile.user ? cli->profile.user : "yours", &password, error);
+    if (r < 0)
+        return r;
+    _cleanup_json_ json_t *body = password_body(password);
+    (void)json_object_set_new(body, "current_password",
+                              json_stringn((const char *)secret_bytes(current), secret_size(current)));
+    r = check_utf8(body, "password", error);
+    if (r >= 0)
+        r = cli_request(cli, "POST", "/user/password", body, NULL, error);
+    wipe_member(body, "password");
+    wipe_member(body, "current_password");
+    if (r >= 0)
+        cli_done(cli, NULL,
+                 "The password is changed; all tokens ended with it. Sign in again: bastide login");
+    return MIN(r, 0);
+}
+
+static int users_password(Cli *cli, Error *error)
+{
+    const char *user = cli_argument(cli, 0);
+    _cleanup_secret_ Secret *password = NULL;
+    if (!user)
+        return change_own_password(cli, error);
+    int r = new_password(cli, user, &password, error);
+    if (r < 0)
+        return r;
+    _cleanup_json_ json_t *body = password_body(password);
+    _cleanup_free_ char *path = cli_path("/users/%s/password", user);
+    r = check_utf8(body, "password", error);
+    if (r >= 0)
+        r = cli_request(cli, "POST", path, body, NULL, error);
+    wipe_member(body, "password");
+    if (r >= 0)
+        cli_done(cli, NULL, "The password of '%s' is set; all its tokens ended.", user);
+    return MIN(r, 0);
+}
+
+/* Tenants
+ * ---------------------------------------------------------------------------------------------------- */
+
+static int tenants_list(Cli *cli, Error *error)
+{
+    return cli_show_list(cli, "/tenants", tenant_view, "No tenants.", error);
+}
+
+static int tenants_show(Cli *cli, Error *error)
+{
+    _cleanup_free_ char *path = cli_path("/tenants/%s", cli_argument(cli, 0));
+    return cli_show_object(cli, path, tenant_view, error);
+}
+
+static int tenants_create(Cli *cli, Error *error)
+{
+    const char *name = cli_argument(cli, 0), *description = cli_option(cli, "description");
+    _cleanup_json_ json_t *answer = NULL, *body = json_object();
+    _cleanup_free_ char *path = cli_path("/tenants/%s", name);
+    if (description)
+        (void)json_object_set_new(body, "description", json_string(description));
+    int r = cli_request(cli, "POST", path, body, &answer, error);
+    if (r >= 0)
+        cli_done(cli, answer, "Created the tenant '%s'.", name);
+    return MIN(r, 0);
+}
+
+static int tenants_delete(Cli *cli, Error *error)
+{
+    const char *name = cli_argument(cli, 0);
+    _cleanup_free_ char *question = string_format("Delete the tenant '%s'? Type yes: ", name);
+    _cleanup_free_ char *path = cli_path("/tenants/%s", name);
+    int r = cli_confirm(cli, question, error);
+    if (r >= 0)
+        r = cli_request(cli, "DELETE", path, NULL, NULL, error);
+    if (r >= 0)
+        cli_done(cli, NULL, "Deleted the tenant '%s'.", name);
+    return MIN(r, 0);
+}
+
+static int tenants_add_user(Cli *cli, Error *error)
+{
+    const char *tenant = cli_argument(cli, 0), *user = cli_argument(cli, 1), *role = cli_option(cli, "role");
+    role = role ? role : "user";
+    _cleanup_json_ json_t *answer = NULL;
+    _cleanup_json_ json_t *body =
+        json_pack("{s:s, s:s, s:s}", "tenant_name", tenant, "username", user, "role", role);
+    int r = cli_request(cli, "PUT", "/tenants/users", body, &answer, error);
+    if (r >= 0)
+        cli_done(cli, answer, "'%s' is %s in '%s'.", user, role, tenant);
+    return MIN(r, 0);
+}
+
+static int tenants_remove_user(Cli *cli, Error *error)
+{
+    const char *tenant = cli_argument(cli, 0), *user = cli_argument(cli, 1);
+    _cleanup_json_ json_t *body = json_pack("{s:s, s:s}", "tenant_name", tenant, "username", user);
+    int r = cli_request(cli, "DELETE", "/tenants/users", body, NULL, error);
+    if (r >= 0)
+        cli_done(cli, NULL, "'%s' is no longer in '%s'.", user, tenant);
+    return MIN(r, 0);
+}
+
+/* Tokens
+ * ----------------------------------------------------------------------------------------------------- */
+
+static int tokens_list(Cli *cli, Error *error)
+{
+    return cli_show_list(cli, "/tokens", token_view, "No tokens.", error);
+}
+
+static int set_expiry(const Cli *cli, json_t *body, Error *error)
+{
+    const char *life = cli_option(cli, "life");
+    int64_t milliseconds;
+    char text[TIMESTAMP_SIZE];
+    if (!life)
+        return 0;
+    if (string_to_milliseconds(life, &milliseconds) < 0 || milliseconds <= 0)
+        return error_set_field(error, ERROR_BAD_REQUEST, "--life", "must be a time such as 12h or 30d");
+    timestamp_format(clock_realtime(&system_clock) + (Usec)milliseconds * USEC_PER_MSEC, text);
+    (void)json_object_set_new(body, "expiration_date", json_string(text));
+    return 0;
+}
+
+static int tokens_create(Cli *cli, Error *error)
+{
+    const char *description = cli_option(cli, "description");
+    _cleanup_json_ json_t *answer = NULL, *body = json_object();
+    if (description)
+        (void)json_object_set_new(body, "description", json_string(description));
+    if (cli->profile.tenant)
+        (void)json_object_set_new(body, "tenant", json_string(cli->profile.tenant));
+    int r = set_expiry(cli, body, error);
+    if (r >= 0)
+        r = cli_request(cli, "POST", "/tokens", body, &answer, error);
+    if (r >= 0 && !cli_show_raw(cli, answer)) {
+        _cleanup_free_ char *value = text_safe(json_text_at(answer, "value"));
+        _cleanup_free_ char *when =
+            time_relative(json_text_at(answer, "expiration_date"), clock_realtime(&system_clock));
+        (void)printf("%s\n", value);
+        (void)fprintf(stderr, "It is shown only now, and expires %s.\n", when);
+    }
+    wipe_member(answer, "value");
+    return MIN(r, 0);
+}
+
+static int tokens_revoke(Cli *cli, Error *error)
+{
+    _cleanup_free_ char *path = cli_path("/tokens/%s", cli_argument(cli, 0));
+    int r = cli_request(cli, "DELETE", path, NULL, NULL, error);
+    if (r >= 0)
+        cli_done(cli, NULL, "Revoked the token %s.", cli_argument(cli, 0));
+    return MIN(r, 0);
+}
+
+static const Option limit_options[] = {
+    {.name = "limit", .argument = "N", .help = "show at most so many"},
+    {.name = NULL},
+};
+static const Option create_user_options[] = {
+    {.name = "role", .argument = "ROLE", .help = "sys_admin or default (default)"},
+    {.name = "must-change", .help = "a new password is due at the first sign-in"},
+    {.name = "password-stdin", .help = "read the password from standard input"},
+    {.name = NULL},
+};
+static const Option password_options[] = {
+    {.name = "password-stdin",
+     .help = "read from standard input; for one's own: a line the present, a line the new"},
+    {.name = NULL},
+};
+static const Option yes_options[] = {
+    {.name = "yes", .letter = 'y', .help = "do not ask"},
+    {.name = NULL},
+};
+static const Option description_options[] = {
+    {.name = "description", .argument = "TEXT", .help = "what it is for"},
+    {.name = NULL},
+};
+static const Option role_options[] = {
+    {.name = "role", .argument = "ROLE", .help = "manager, user (default), operations or viewer"},
+    {.name = NULL},
+};
+static const Option token_options[] = {
+    {.name = "description", .argument = "TEXT", .help = "what it is for"},
+    {.name = "life", .argument = "TIME", .help = "until it expires, e.g. 12h (30d)"},
+    {.name = NULL},
+};
+
+const CliVerb verbs_accounts[] = {
+    {"whoami", "", 0, 0, SESSION, whoami, NULL, "one's own account, role and tenants", NULL},
+    {"users list", "", 0, 0, SESSION, users_list, limit_options, "accounts", NULL},
+    {"users show", "NAME", 1, 1, SESSION, users_show, NULL, "one account with its tenants", NULL},
+    {"users create", "NAME", 1, 1, SESSION, users_create, create_user_options, "make an account", NULL},
+    {"users password", "[NAME]", 0, 1, SESSION, users_password, password_options,
+     "change one's own password, or set another's", "All tokens of the account end with its old password."},
+    {"users activate", "NAME", 1, 1, SESSION, users_activate, NULL, "give an account its rights back", NULL},
+    {"users deactivate", "NAME", 1, 1, SESSION, users_deactivate, NULL,
+     "take all rights of an account at once", NULL},
+    {"users delete", "NAME", 1, 1, SESSION, users_delete, yes_options, "remove an account", NULL},
+    {"tenants list", "", 0, 0, SESSION, tenants_list, limit_options,
+     "tenants one belongs to; all for administrators", NULL},
+    {"tenants show", "NAME", 1, 1, SESSION, tenants_show, NULL, "one tenant with its members", NULL},
+    {"tenants create", "NAME", 1, 1, SESSION, tenants_create, description_options, "make a tenant", NULL},
+    {"tenants delete", "NAME", 1, 1, SESSION, tenants_delete, yes_options, "remove an empty tenant", NULL},
+    {"tenants add-user", "TENANT USER", 2, 2, SESSION, tenants_add_user, role_options,
+     "put an account into a tenant, or change its role there", NULL},
+    {"tenants remove-user", "TENANT USER", 2, 2, SESSION, tenants_remove_user, NULL,
+     "take an account out of a tenant", NULL},
+    {"tokens list", "", 0, 0, SESSION, tokens_list, limit_options, "one's own tokens", NULL},
+    {"tokens create", "", 0, 0, SESSION, tokens_create, token_options, "make a token; it is shown once",
+     "The token alone goes to standard output, e.g. into a file that only a service can read."},
+    {"tokens revoke", "ID", 1, 1, SESSION, tokens_revoke, NULL, "end a token at once", NULL},
+    {0},
+};
