@@ -239,62 +239,100 @@ static const JsonField report_fields[] = {
     {0},
 };
 
-typedef struct ReportJob {
-    ApiCall *call;
-    int64_t epoch;
-    ReportItem item;
-    int outcome;
-} ReportJob;
+/* What a request reports, in its order. */
+typedef struct Reports {
+    size_t count, ended_count;
+    ReportItem *items;
+    bool *is_accepted;
+    EngineReport *ended; /* all but those given back */
+    bool *ended_is_accepted;
+    size_t *ended_index; /* to items */
+} Reports;
 
-static int report_one(StoreTransaction *transaction, void *context, Error *error)
+static int read_report(ApiCall *call, const ReportItem *item, EngineReport *ret_report, Error *error)
 {
-    ReportJob *job = context;
-    Engine *engine = job->call->api->engine;
-    const char *id = internal_provisioner(job->call);
-    if (string_equal(job->item.state, "returned")) {
-        job->outcome = engine_give_back(engine, transaction, id, job->epoch, job->item.task,
-                                        job->item.attempt, &job->call->effects, error);
-        return MIN(job->outcome, 0);
-    }
-    EngineReportState state = engine_report_state_from_string(job->item.state);
+    EngineReportState state = engine_report_state_from_string(item->state);
     if (state < 0)
         return error_set_field(error, ERROR_BAD_FIELD, "reports.state", "'%s' is not a state of a report.",
-                               job->item.state);
-    _cleanup_free_ char *result = job->item.result ? json_to_text(job->item.result) : NULL;
-    EngineReport report = {
-        .task = job->item.task,
-        .attempt = job->item.attempt,
+                               item->state);
+    _cleanup_free_ char *result = item->result ? json_to_text(item->result) : NULL;
+    *ret_report = (EngineReport){
+        .task = item->task,
+        .attempt = item->attempt,
         .state = state,
-        .is_retry_sensible = job->item.retry,
-        .error_code = json_string_value(json_object_get(job->item.error, "code")),
-        .error_message = json_string_value(json_object_get(job->item.error, "message")),
-        .result = result,
+        .is_retry_sensible = item->retry,
+        .error_code = json_string_value(json_object_get(item->error, "code")),
+        .error_message = json_string_value(json_object_get(item->error, "message")),
+        .result = result ? arena_string(call->arena, result) : NULL,
     };
-    job->outcome = engine_report(engine, transaction, id, job->epoch, &report, &job->call->effects, error);
-    return MIN(job->outcome, 0);
+    return 0;
+}
+
+static int read_reports(ApiCall *call, const json_t *values, Reports *reports, Error *error)
+{
+    Arena *arena = call->arena;
+    const size_t count = json_array_size(values);
+    *reports = (Reports){
+        .count = count,
+        .items = arena_allocate_array(arena, count, sizeof(*reports->items)),
+        .is_accepted = arena_allocate_array(arena, count, sizeof(*reports->is_accepted)),
+        .ended = arena_allocate_array(arena, count, sizeof(*reports->ended)),
+        .ended_is_accepted = arena_allocate_array(arena, count, sizeof(*reports->ended_is_accepted)),
+        .ended_index = arena_allocate_array(arena, count, sizeof(*reports->ended_index)),
+    };
+    int r = 0;
+    for (size_t i = 0; i < count && r >= 0; i++) {
+        ReportItem *item = &reports->items[i];
+        *item = (ReportItem){0};
+        r = json_dispatch(json_array_get(values, i), report_fields, item, "reports", JSON_UNKNOWN_ERROR, NULL,
+                          error);
+        if (r < 0 || string_equal(item->state, "returned"))
+            continue;
+        r = read_report(call, item, &reports->ended[reports->ended_count], error);
+        reports->ended_index[reports->ended_count++] = i;
+    }
+    return r;
+}
+
+static int settle_reports(ApiCall *call, int64_t epoch, Reports *reports, Error *error)
+{
+    Engine *engine = call->api->engine;
+    const char *id = internal_provisioner(call);
+    for (size_t i = 0; i < reports->count; i++) {
+        const ReportItem *item = &reports->items[i];
+        if (!string_equal(item->state, "returned"))
+            continue;
+        int r = engine_give_back(engine, call->transaction, id, epoch, item->task, item->attempt,
+                                 &call->effects, error);
+        if (r < 0)
+            return r;
+        reports->is_accepted[i] = r == 1;
+    }
+    int r = engine_report_many(engine, call->transaction, id, epoch, reports->ended, reports->ended_count,
+                               reports->ended_is_accepted, &call->effects, error);
+    for (size_t i = 0; i < reports->ended_count && r >= 0; i++)
+        reports->is_accepted[reports->ended_index[i]] = reports->ended_is_accepted[i];
+    return r;
 }
 
 static int handle_reports(ApiCall *call, Error *error)
 {
     ReportsBody body = {0};
+    Reports reports;
     int r = body_dispatch(call, reports_fields, &body, error);
+    if (r >= 0)
+        r = read_reports(call, body.reports, &reports, error);
+    if (r >= 0)
+        r = settle_reports(call, body.epoch, &reports, error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
     writer_begin_object(&writer, NULL);
     writer_begin_array(&writer, "results");
-    size_t index;
-    json_t *value;
-    json_array_foreach (body.reports, index, value) {
-        ReportJob job = {.call = call, .epoch = body.epoch};
-        r = json_dispatch(value, report_fields, &job.item, "reports", JSON_UNKNOWN_ERROR, NULL, error);
-        if (r >= 0)
-            r = store_nested(call->transaction, report_one, &job, error);
-        if (r < 0)
-            return r;
+    for (size_t i = 0; i < reports.count; i++) {
         writer_begin_object(&writer, NULL);
-        writer_string(&writer, "task", job.item.task);
-        writer_string(&writer, "status", job.outcome == 1 ? "accepted" : "stale");
+        writer_string(&writer, "task", reports.items[i].task);
+        writer_string(&writer, "status", reports.is_accepted[i] ? "accepted" : "stale");
         writer_end_object(&writer);
     }
     writer_end_array(&writer);

@@ -74,17 +74,13 @@ static int head_get(StoreTransaction *transaction, int64_t *ret_sequence,
     return 0;
 }
 
-int audit_trail_append(StoreTransaction *transaction, const AuditRecord *record, Error *error)
+/* Fills a row and moves *hash on to it. */
+static void chain_record(StoreTransaction *transaction, const AuditRecord *record, int64_t sequence,
+                         uint8_t hash[static AUDIT_HASH_SIZE], AuditRecordInsertParameters *row)
 {
-    int64_t sequence = 0;
-    uint8_t previous[AUDIT_HASH_SIZE], hash[AUDIT_HASH_SIZE];
-    int r = head_get(transaction, &sequence, previous, error);
-    if (r < 0)
-        return r;
-
-    AuditRecordInsertParameters row = {
+    *row = (AuditRecordInsertParameters){
         .shard = AUDIT_SHARD,
-        .sequence = sequence + 1,
+        .sequence = sequence,
         .time = (int64_t)store_now(transaction),
         .actor = record->actor,
         .object_tenant = record->tenant ?: "",
@@ -95,21 +91,43 @@ int audit_trail_append(StoreTransaction *transaction, const AuditRecord *record,
         .outcome = record->outcome ?: "done",
         .details = record->details ?: "{}",
     };
-    chain_hash(previous, &row, hash);
-    row.hash = (StoreBlob){hash, sizeof(hash)};
+    uint8_t *next = arena_allocate(store_arena(transaction), AUDIT_HASH_SIZE);
+    chain_hash(hash, row, next);
+    memcpy(hash, next, AUDIT_HASH_SIZE);
+    row->hash = (StoreBlob){next, AUDIT_HASH_SIZE};
+}
+
+int audit_trail_append_many(StoreTransaction *transaction, const AuditRecord *records, size_t count,
+                            Error *error)
+{
+    if (count == 0)
+        return 0;
+    int64_t sequence = 0;
+    uint8_t hash[AUDIT_HASH_SIZE];
+    int r = head_get(transaction, &sequence, hash, error);
+    if (r < 0)
+        return r;
+    AuditRecordInsertParameters *rows = arena_allocate_array(store_arena(transaction), count, sizeof(*rows));
+    for (size_t i = 0; i < count; i++)
+        chain_record(transaction, &records[i], sequence + 1 + (int64_t)i, hash, &rows[i]);
     /* The head first: on PostgreSQL a competing record then fails as a serialisation failure, which is tried
      * again, and not as a record that exists already. */
     r = statement_audit_head_set(transaction,
                                  &(AuditHeadSetParameters){.shard = AUDIT_SHARD,
-                                                           .sequence = sequence + 1,
+                                                           .sequence = sequence + (int64_t)count,
                                                            .previous_sequence = sequence,
                                                            .hash = {hash, sizeof(hash)}},
                                  error);
     if (r == 0)
         return error_set(error, ERROR_INTERNAL, "The head of the audit trail moved during a transaction.");
-    if (r >= 0)
-        r = statement_audit_record_insert(transaction, &row, error);
+    for (size_t i = 0; i < count && r >= 0; i++)
+        r = statement_audit_record_insert(transaction, &rows[i], error);
     return MIN(r, 0);
+}
+
+int audit_trail_append(StoreTransaction *transaction, const AuditRecord *record, Error *error)
+{
+    return audit_trail_append_many(transaction, record, 1, error);
 }
 
 static bool row_fits(const AuditRecordsAfterRow *row, int64_t expected_sequence,

@@ -22,6 +22,9 @@ typedef struct AuditRecord {
 enum { AUDIT_HASH_SIZE = 32 };
 
 int audit_trail_append(StoreTransaction *transaction, const AuditRecord *record, Error *error);
+/* In this order; the head is read and set once. */
+int audit_trail_append_many(StoreTransaction *transaction, const AuditRecord *records, size_t count,
+                            Error *error);
 
 /* Walks the whole chain of a shard; ret_bad_sequence is 0 when it holds, or the first record that does not
  * fit. */

@@ -130,6 +130,11 @@ typedef struct EngineReport {
 int engine_report(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch,
                   const EngineReport *report, EngineEffects *effects, Error *error);
 
+/* All or nothing, in this order; what the tasks share is written once. Accepted or stale, one by one. */
+int engine_report_many(Engine *engine, StoreTransaction *transaction, const char *provisioner_id,
+                       int64_t epoch, const EngineReport *reports, size_t count, bool *ret_is_accepted,
+                       EngineEffects *effects, Error *error);
+
 /* Gives a task back without a run: the provisioner drains or could not begin. 1 = done, 0 = stale. */
 int engine_give_back(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch,
                      const char *task, int64_t attempt, EngineEffects *effects, Error *error);

@@ -25,14 +25,6 @@ typedef struct HeldLease {
     Usec deadline; /* monotonic */
 } HeldLease;
 
-typedef struct Transition {
-    Engine *engine;
-    StoreTransaction *transaction;
-    EngineEffects *effects;
-    Error *error;
-    const char *actor; /* for the audit trail */
-} Transition;
-
 /* A task as its execution knows it. */
 typedef struct TaskKey {
     const char *tenant, *execution_id;
@@ -42,6 +34,28 @@ typedef struct TaskKey {
 typedef struct ExecutionProgress {
     int64_t finished, leased, failed, undecided; /* to add */
 } ExecutionProgress;
+
+/* What many tasks of one job share and is written once at its end: the counters of their executions, the
+ * audit records. In the transaction's arena. */
+typedef struct TransitionBatch {
+    struct PendingProgress {
+        const char *tenant, *execution_id;
+        ExecutionProgress progress;
+    } * pending;
+    size_t pending_count, pending_capacity;
+    AuditRecord *records;
+    size_t record_count, record_capacity;
+    const char *tenant, *execution_id; /* the execution that was looked up last */
+} TransitionBatch;
+
+typedef struct Transition {
+    Engine *engine;
+    StoreTransaction *transaction;
+    EngineEffects *effects;
+    Error *error;
+    const char *actor;      /* for the audit trail */
+    TransitionBatch *batch; /* NULL = everything is written at once */
+} Transition;
 
 void task_id_format(char destination[static TASK_ID_SIZE], const char *execution_id, int64_t number);
 
@@ -55,9 +69,11 @@ int transition_begin_execution(Transition *transition, const char *tenant, const
 int transition_release_node(Transition *transition, const char *tenant, const char *node_id);
 /* Counts down the successors of a task that has succeeded; joins that this ends are added to *progress. */
 int transition_release_successors(Transition *transition, TaskKey key, ExecutionProgress *progress);
-/* Adds to the counters; ends the execution when nothing is left to wait for. */
+/* Adds to the counters; ends the execution when nothing is left to wait for. In a batch: at its end. */
 int transition_progress(Transition *transition, const char *tenant, const char *execution_id,
                         ExecutionProgress progress);
+/* Writes what the batch has gathered; then there is none. */
+int transition_flush(Transition *transition);
 /* Cancels what nobody began and adds *progress; status is `failing` or `cancelling`. */
 int transition_stop_execution(Transition *transition, const char *tenant, const char *execution_id,
                               const char *status, const char *reason, ExecutionProgress progress);

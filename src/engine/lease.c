@@ -65,11 +65,13 @@ int engine_lease(Engine *engine, StoreTransaction *transaction, const char *prov
                  Error *error)
 {
     Arena *arena = store_arena(transaction);
+    TransitionBatch batch = {0};
     Transition transition = {.engine = engine,
                              .transaction = transaction,
                              .effects = effects,
                              .error = error,
-                             .actor = arena_format(arena, "provisioner:%s", provisioner_id)};
+                             .actor = arena_format(arena, "provisioner:%s", provisioner_id),
+                             .batch = &batch};
     maximum = MIN(maximum, (unsigned)LEASE_MAXIMUM);
     EngineLease *leases = arena_allocate_array(arena, MAX(maximum, 1U), sizeof(*leases));
     size_t count = 0;
@@ -97,7 +99,7 @@ int engine_lease(Engine *engine, StoreTransaction *transaction, const char *prov
     }
     *ret_leases = leases;
     *ret_count = count;
-    return 0;
+    return transition_flush(&transition);
 }
 
 /* The execution is ending: a task that comes back is cancelled, not offered again. */

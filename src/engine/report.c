@@ -26,7 +26,10 @@ static int find_task(Transition *transition, const char *tenant, const char *tas
     int64_t number;
     if (!engine_task_parse(task, execution_id, &number))
         return 0;
-    if (!tenant) {
+    TransitionBatch *batch = transition->batch;
+    if (!tenant && batch && batch->execution_id && string_equal(batch->execution_id, execution_id)) {
+        tenant = batch->tenant;
+    } else if (!tenant) {
         ExecutionTenantRow owner;
         int r = statement_execution_tenant(transition->transaction,
                                            &(ExecutionTenantParameters){.id = execution_id}, &owner,
@@ -37,6 +40,10 @@ static int find_task(Transition *transition, const char *tenant, const char *tas
     }
     reported->key =
         (TaskKey){tenant, arena_string(store_arena(transition->transaction), execution_id), number};
+    if (batch) {
+        batch->tenant = tenant;
+        batch->execution_id = reported->key.execution_id;
+    }
     return statement_task_for_report(
         transition->transaction,
         &(TaskForReportParameters){.tenant = tenant, .execution_id = execution_id, .number = number},
@@ -241,24 +248,48 @@ static int settle(Transition *transition, const Reported *reported, const Engine
     }
 }
 
-int engine_report(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch,
-                  const EngineReport *report, EngineEffects *effects, Error *error)
+static int settle_report(Transition *transition, const char *provisioner_id, int64_t epoch,
+                         const EngineReport *report)
 {
-    Transition transition = {.engine = engine,
-                             .transaction = transaction,
-                             .effects = effects,
-                             .error = error,
-                             .actor =
-                                 arena_format(store_arena(transaction), "provisioner:%s", provisioner_id)};
     Reported reported = {.was_leased = true};
-    int r = find_task(&transition, NULL, report->task, &reported);
+    int r = find_task(transition, NULL, report->task, &reported);
     if (r <= 0)
         return r;
     if (!string_equal(reported.row.state, "leased") || reported.row.attempt != report->attempt ||
         !string_equal(reported.row.provisioner_id, provisioner_id) || reported.row.epoch != epoch)
         return 0;
-    r = settle(&transition, &reported, report);
+    r = settle(transition, &reported, report);
     return r < 0 ? r : 1;
+}
+
+int engine_report_many(Engine *engine, StoreTransaction *transaction, const char *provisioner_id,
+                       int64_t epoch, const EngineReport *reports, size_t count, bool *ret_is_accepted,
+                       EngineEffects *effects, Error *error)
+{
+    TransitionBatch batch = {0};
+    Transition transition = {.engine = engine,
+                             .transaction = transaction,
+                             .effects = effects,
+                             .error = error,
+                             .actor =
+                                 arena_format(store_arena(transaction), "provisioner:%s", provisioner_id),
+                             .batch = &batch};
+    for (size_t i = 0; i < count; i++) {
+        int r = settle_report(&transition, provisioner_id, epoch, &reports[i]);
+        if (r < 0)
+            return r;
+        ret_is_accepted[i] = r == 1;
+    }
+    return transition_flush(&transition);
+}
+
+int engine_report(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch,
+                  const EngineReport *report, EngineEffects *effects, Error *error)
+{
+    bool is_accepted;
+    int r = engine_report_many(engine, transaction, provisioner_id, epoch, report, 1, &is_accepted, effects,
+                               error);
+    return r < 0 ? r : is_accepted;
 }
 
 int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,

@@ -59,6 +59,60 @@ int engine_publish(StoreTransaction *transaction, const EngineEvent *event, Engi
     return 0;
 }
 
+/* Room for one more; what was there stays. */
+static void *grow(Transition *transition, void *items, size_t count, size_t *capacity, size_t item_size)
+{
+    if (count < *capacity)
+        return items;
+    *capacity = MAX(*capacity * 2, (size_t)16);
+    void *larger = arena_allocate_array(store_arena(transition->transaction), *capacity, item_size);
+    if (count > 0)
+        memcpy(larger, items, count * item_size);
+    return larger;
+}
+
+static void batch_add_record(Transition *transition, const AuditRecord *record)
+{
+    TransitionBatch *batch = transition->batch;
+    batch->records =
+        grow(transition, batch->records, batch->record_count, &batch->record_capacity, sizeof(*record));
+    batch->records[batch->record_count++] = *record;
+}
+
+/* The executions of a batch are few, and mostly the last one. */
+static void batch_add_progress(Transition *transition, const char *tenant, const char *execution_id,
+                               ExecutionProgress progress)
+{
+    TransitionBatch *batch = transition->batch;
+    size_t i = batch->pending_count;
+    while (i > 0 && !string_equal(batch->pending[i - 1].execution_id, execution_id))
+        i--;
+    if (i == 0) {
+        batch->pending = grow(transition, batch->pending, batch->pending_count, &batch->pending_capacity,
+                              sizeof(*batch->pending));
+        batch->pending[batch->pending_count++] =
+            (struct PendingProgress){.tenant = tenant, .execution_id = execution_id, .progress = progress};
+        return;
+    }
+    ExecutionProgress *sum = &batch->pending[i - 1].progress;
+    sum->finished += progress.finished;
+    sum->leased += progress.leased;
+    sum->failed += progress.failed;
+    sum->undecided += progress.undecided;
+}
+
+int transition_flush(Transition *transition)
+{
+    TransitionBatch *batch = TAKE_PTR(transition->batch);
+    int r = 0;
+    for (size_t i = 0; i < batch->pending_count && r >= 0; i++)
+        r = transition_progress(transition, batch->pending[i].tenant, batch->pending[i].execution_id,
+                                batch->pending[i].progress);
+    return r < 0 ? r
+                 : audit_trail_append_many(transition->transaction, batch->records, batch->record_count,
+                                           transition->error);
+}
+
 int transition_record_task(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id,
                            const char *state, const char *severity, const char *message)
 {
@@ -74,13 +128,16 @@ int transition_record_task(Transition *transition, TaskKey key, const char *clus
                            transition->effects, transition->error);
     if (r < 0)
         return r;
-    char object[TASK_ID_SIZE + 8] = "task:", task[TASK_ID_SIZE];
+    char task[TASK_ID_SIZE];
     task_id_format(task, key.execution_id, key.number);
-    (void)string_print(object, sizeof(object), "task:%s", task);
-    return audit_trail_append(
-        transition->transaction,
-        &(AuditRecord){.actor = transition->actor, .tenant = key.tenant, .action = state, .object = object},
-        transition->error);
+    AuditRecord record = {.actor = transition->actor,
+                          .tenant = key.tenant,
+                          .action = state,
+                          .object = arena_format(store_arena(transition->transaction), "task:%s", task)};
+    if (!transition->batch)
+        return audit_trail_append(transition->transaction, &record, transition->error);
+    batch_add_record(transition, &record);
+    return 0;
 }
 
 static int set_cluster_status(Transition *transition, const char *tenant, const char *cluster_id,
@@ -339,6 +396,10 @@ static int finish_execution(Transition *transition, const char *tenant, const ch
 int transition_progress(Transition *transition, const char *tenant, const char *execution_id,
                         ExecutionProgress progress)
 {
+    if (transition->batch) {
+        batch_add_progress(transition, tenant, execution_id, progress);
+        return 0;
+    }
     ExecutionCountTasksRow row;
     int r = statement_execution_count_tasks(transition->transaction,
                                             &(ExecutionCountTasksParameters){.tenant = tenant,

@@ -219,17 +219,19 @@ static int report_job(StoreTransaction *transaction, void *context, Error *error
 {
     Worker *worker = context;
     engine_effects_reset(&worker->effects);
-    for (size_t i = 0; i < worker->count; i++) {
-        EngineReport report = {.task = worker->tasks[i],
-                               .attempt = worker->attempts[i],
-                               .state = ENGINE_REPORT_SUCCEEDED,
-                               .result = "{}"};
-        int r = engine_report(worker->bench->engine, transaction, PROVISIONER, 1, &report, &worker->effects,
-                              error);
-        if (r != 1)
-            return r < 0 ? r : error_set(error, ERROR_STALE, "the report of %s is stale", report.task);
-    }
-    return 0;
+    EngineReport reports[BATCH_MAXIMUM];
+    bool is_accepted[BATCH_MAXIMUM];
+    for (size_t i = 0; i < worker->count; i++)
+        reports[i] = (EngineReport){.task = worker->tasks[i],
+                                    .attempt = worker->attempts[i],
+                                    .state = ENGINE_REPORT_SUCCEEDED,
+                                    .result = "{}"};
+    int r = engine_report_many(worker->bench->engine, transaction, PROVISIONER, 1, reports, worker->count,
+                               is_accepted, &worker->effects, error);
+    for (size_t i = 0; i < worker->count && r >= 0; i++)
+        if (!is_accepted[i])
+            return error_set(error, ERROR_STALE, "the report of %s is stale", worker->tasks[i]);
+    return r;
 }
 
 static void lease_done(int result, const Error *error, void *context);

@@ -241,6 +241,27 @@ int fixture_report(Fixture *fixture, const char *provisioner, int64_t epoch,
     return reporting.outcome;
 }
 
+typedef struct ManyReports {
+    const char *provisioner;
+    int64_t epoch;
+    const EngineReport *reports;
+    size_t count;
+    bool *is_accepted;
+} ManyReports;
+
+static int report_many(Fixture *fixture, StoreTransaction *transaction, void *context, Error *error)
+{
+    const ManyReports *many = context;
+    return engine_report_many(fixture->engine, transaction, many->provisioner, many->epoch, many->reports,
+                              many->count, many->is_accepted, &fixture->effects, error);
+}
+
+void fixture_report_many(Fixture *fixture, const char *provisioner, int64_t epoch,
+                         const EngineReport *reports, size_t count, bool *ret_is_accepted)
+{
+    must_run(fixture, report_many, &(ManyReports){provisioner, epoch, reports, count, ret_is_accepted});
+}
+
 static int expire(Fixture *fixture, StoreTransaction *transaction, void *context, Error *error)
 {
     return engine_expire(fixture->engine, transaction, context, &fixture->effects, error);

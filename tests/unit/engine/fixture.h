@@ -49,6 +49,9 @@ size_t fixture_lease(Fixture *fixture, const char *provisioner, int64_t epoch, u
  * returned. */
 int fixture_report(Fixture *fixture, const char *provisioner, int64_t epoch, const EngineReport *report,
                    bool is_crashing);
+/* All in one job, as engine_report_many. */
+void fixture_report_many(Fixture *fixture, const char *provisioner, int64_t epoch,
+                         const EngineReport *reports, size_t count, bool *ret_is_accepted);
 void fixture_expire(Fixture *fixture);
 int fixture_cancel(Fixture *fixture, const char *execution, bool is_forced);
 int fixture_decide(Fixture *fixture, const char *task, EngineDecision decision);

@@ -280,12 +280,82 @@ static void test_malformed_task_ids(void **state)
     assert_int_equal(number, 17);
 }
 
+/* What tasks of one batch share is written once and comes to the same as one by one. */
+static void test_reports_together(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[8];
+    char execution[ID_SIZE];
+    bool is_accepted[4];
+    fixture_open(&f, 1, 3);
+    EngineTask tasks[] = {task("provider", "create", f.nodes[0]), task("provider", "create", f.nodes[1]),
+                          task("provider", "create", f.nodes[2]), task("join", "join", NULL),
+                          task("automator", "start", f.nodes[0])};
+    EngineEdge edges[] = {{1, 4}, {2, 4}, {3, 4}, {4, 5}};
+    fixture_submit(&f, "create", tasks, 5, edges, 4, execution);
+    assert_int_equal(fixture_lease(&f, P1, 1, 8, leased), 3);
+    EngineReport reports[4];
+    for (size_t i = 0; i < 3; i++)
+        reports[i] = (EngineReport){
+            .task = leased[i].task, .attempt = leased[i].attempt, .state = ENGINE_REPORT_SUCCEEDED};
+    reports[3] = reports[0]; /* a second time: stale */
+    fixture_report_many(&f, P1, 1, reports, 4, is_accepted);
+    assert_true(is_accepted[0] && is_accepted[1] && is_accepted[2]);
+    assert_false(is_accepted[3]);
+    assert_text(fixture_task_state(&f, execution, 4), "succeeded");
+    assert_int_equal(engine_lease_count(f.engine), 0);
+    assert_int_equal(fixture_lease(&f, P1, 1, 8, leased), 1);
+    assert_int_equal(succeed(&f, P1, 1, &leased[0]), 1);
+    assert_text(fixture_execution_status(&f, execution), "terminated");
+    assert_true(fixture_audit_is_valid(&f));
+    fixture_close(&f);
+}
+
+/* A failure among them stops the execution, which ends when the others of the batch are counted, and the next
+ * one of the cluster begins. */
+static void test_failure_in_a_batch(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[8];
+    char execution[ID_SIZE], next[ID_SIZE];
+    bool is_accepted[3];
+    fixture_open(&f, 1, 3);
+    EngineTask tasks[] = {task("provider", "create", f.nodes[0]), task("provider", "create", f.nodes[1]),
+                          task("provider", "create", f.nodes[2]), task("automator", "start", f.nodes[0])};
+    EngineTask deleting[] = {task("provider", "delete", f.nodes[0])};
+    EngineEdge edges[] = {{1, 4}, {2, 4}, {3, 4}};
+    fixture_submit(&f, "create", tasks, 4, edges, 3, execution);
+    assert_int_equal(fixture_lease(&f, P1, 1, 8, leased), 3);
+    f.clock.now += USEC_PER_SEC;
+    fixture_submit(&f, "delete", deleting, 1, NULL, 0, next);
+    EngineReport reports[3];
+    for (size_t i = 0; i < 3; i++)
+        reports[i] = (EngineReport){.task = leased[i].task,
+                                    .attempt = leased[i].attempt,
+                                    .state = i == 1 ? ENGINE_REPORT_FAILED : ENGINE_REPORT_SUCCEEDED,
+                                    .error_code = "step_failed",
+                                    .error_message = "exit status 1"};
+    fixture_report_many(&f, P1, 1, reports, 3, is_accepted);
+    assert_true(is_accepted[0] && is_accepted[1] && is_accepted[2]);
+    assert_text(fixture_task_state(&f, execution, 1), "succeeded");
+    assert_text(fixture_task_state(&f, execution, 2), "failed");
+    assert_text(fixture_task_state(&f, execution, 4), "cancelled");
+    assert_text(fixture_execution_status(&f, execution), "failed");
+    assert_text(fixture_execution_status(&f, next), "started");
+    assert_true(fixture_audit_is_valid(&f));
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chain),
         cmocka_unit_test(test_node_is_exclusive),
         cmocka_unit_test(test_stale_reports_are_refused),
+        cmocka_unit_test(test_reports_together),
+        cmocka_unit_test(test_failure_in_a_batch),
         cmocka_unit_test(test_retry_then_failure),
         cmocka_unit_test(test_last_task_fails),
         cmocka_unit_test(test_delete_waits_for_create),
