@@ -18,7 +18,7 @@ def find(needles, haystack):
     return [needle for needle in needles if needle in haystack]
 
 
-def test_s45_nothing_shows_a_secret(bastide, people):
+def test_s45_nothing_shows_a_secret(bastide, breakable, people):
     tenant, name = people.tenant(), people.account()
     bastide.api("PUT", "/catalog/providers/cloud", secret_provider(), tenant=tenant).expect(201)
     made = bastide.api("POST", "/tokens", {}, user=(name, PASSWORD)).expect(201).json
@@ -29,16 +29,22 @@ def test_s45_nothing_shows_a_secret(bastide, people):
     for path in ("/users", "/tokens", "/tenants", "/provisioners", "/audit", f"/tokens/{made['id']}", f"/users/{name}"):
         bastide.api("GET", path, query={"_size": 1000}).expect(200)
 
-    canaries = forms(CANARY)
-    passwords = forms(PASSWORD) + forms(bastide.admin_password)
-    tokens = forms(made["value"]) + forms(enrolment["value"]) + forms(bastide.admin_token)
-    assert not find(canaries + passwords, bytes(bastide.transcript))
-    for name in ("keeper", "manager"):
-        assert not find(canaries + passwords + tokens, bastide.log(name).encode()), name
+    tokens = forms(made["value"]) + forms(enrolment["value"])
+    for installation in (bastide, breakable):
+        look_through(installation, tokens)
+
+
+def look_through(bastide, tokens):
+    """All answers, all logs, all files of the manager and of the database."""
+    never_shown = forms(CANARY) + forms(PASSWORD) + forms(bastide.admin_password)
+    never_kept = never_shown + tokens + forms(bastide.admin_token)
+    assert not find(never_shown, bytes(bastide.transcript))
     looked_at = 0
+    for name in ("keeper", "manager"):
+        assert not find(never_kept, bastide.log(name).encode()), name
     for path in bastide.data_files():
         data = path.read_bytes()
-        assert not find(canaries + passwords + tokens, data), path
+        assert not find(never_kept, data), path
         looked_at += len(data)
     assert looked_at > 100_000
 

@@ -267,7 +267,7 @@ class Installation:
         if self.postgresql:
             return self.postgresql.query(statement, "bastide")
         return run(["/usr/bin/python3", "-c",
-                    "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as c: c.execute(sys.argv[2])",
+                    "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as c: c.executescript(sys.argv[2])",
                     self.database_file, statement], user=MANAGER_USER)
 
     # Requests --------------------------------------------------------------------------------------------------------
