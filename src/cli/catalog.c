@@ -108,8 +108,7 @@ static void print_warnings(const json_t *warnings)
     size_t index;
     json_t *warning;
     json_array_foreach (warnings, index, warning)
-        cli_warn("%s%s%s", json_text_at(warning, "message"), *json_text_at(warning, "field") ? ", at " : "",
-                 json_text_at(warning, "field"));
+        cli_warn("%s", json_text_at(warning, "message"));
 }
 
 static int catalog_import(Cli *cli, Error *error)

@@ -387,7 +387,6 @@ static void print_failures(Watch *watch, const char *state, const char *advice)
 
 static int conclude(Watch *watch)
 {
-    char time[24];
     const char *status = json_text_at(watch->execution, "status");
     bool is_good = string_equal(status, "terminated");
     FILE *stream = watch->stream;
@@ -395,7 +394,7 @@ static int conclude(Watch *watch)
     _cleanup_free_ char *cause = text_safe(json_text_at(watch->execution, "error"));
     _cleanup_free_ char *workflow = text_safe(json_text_at(watch->execution, "workflow_id"));
     int64_t nodes = json_number_at(watch->cluster, "nodes");
-    duration_format(elapsed(watch), time);
+    _cleanup_free_ char *time = duration_precise(elapsed(watch));
     if (cli_show_raw(watch->cli, watch->cluster) && is_good)
         return EXIT_SUCCESS;
     if (is_good) {
