@@ -34,11 +34,11 @@ static void test_good_tasks(void **state)
         {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\"}}", TASK_BOOTSTRAP},
         {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\",\"later\":1},\"later\":2}", TASK_BOOTSTRAP},
         {"{" BASE "\"kind\":\"automator\",\"node\":{\"id\":\"n\",\"provider_id\":null,\"host_keys\":[\"ssh-"
-                  "ed25519 AAAA\"]},"
+         "ed25519 AAAA\"]},"
          "\"service\":{\"name\":\"s\",\"action\":{\"type\":\"script\",\"fields\":{\"script\":\"a/b.sh\"}}}}",
          TASK_AUTOMATOR},
         {"{" BASE "\"kind\":\"firewall\",\"node\":{\"id\":\"n\"},\"firewall\":{\"ruleset\":\"x\",\"confirm_"
-                  "seconds\":5}}",
+         "seconds\":5}}",
          TASK_FIREWALL},
     };
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -73,7 +73,7 @@ static void test_bad_tasks_name_the_member(void **state)
         {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\"},\"secrets\":{\"../x\":\"v\"}}", "secrets"},
         {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\"},\"secrets\":{\"x\":1}}", "secrets"},
         {"{" BASE "\"kind\":\"automator\",\"node\":{\"id\":\"n\"},\"service\":{\"action\":{\"type\":"
-                  "\"script\",\"fields\":{\"script\":"
+         "\"script\",\"fields\":{\"script\":"
          "\"../b.sh\"}}}}",
          "service.action.fields.script"},
     };
