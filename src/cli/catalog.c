@@ -199,7 +199,7 @@ static void print_issues(const json_t *issues, const char *path, const char *tex
         if (document_locate(text, strlen(text), field, &line, &column))
             (void)printf(":%u:%u", line, column);
         (void)printf(": %s%s:%s ", style_begin(stdout, style), what, style_end(stdout));
-        if (*safe_field)
+        if (*safe_field && !string_starts_with(message, safe_field)) /* most messages begin with it */
             (void)printf("%s: ", safe_field);
         (void)printf("%s\n", message);
     }
