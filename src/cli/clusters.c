@@ -199,7 +199,7 @@ static int clusters_show(Cli *cli, Error *error)
     return 0;
 }
 
-/* Adds {"took": "0:12"} to each task that began. */
+/* Adds {"took": "0.12 s"} to each task that began. */
 static void add_durations(json_t *items)
 {
     size_t index;
@@ -207,11 +207,10 @@ static void add_durations(json_t *items)
     Usec now = clock_realtime(&system_clock);
     json_array_foreach (items, index, task) {
         Usec begin, end = now;
-        char text[24];
         if (timestamp_parse(json_text_at(task, "started_at"), &begin) < 0)
             continue;
         (void)timestamp_parse(json_text_at(task, "ended_at"), &end);
-        duration_format(end > begin ? end - begin : 0, text);
+        _cleanup_free_ char *text = duration_precise(end > begin ? end - begin : 0);
         (void)json_object_set_new(task, "took", json_string(text));
     }
 }

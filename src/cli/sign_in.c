@@ -54,7 +54,7 @@ static int ask_about_ca(const FetchedCa *ca, const char *url, Error *error)
                   "and its SHA-256 fingerprint is\n"
                   "    %s%.48s\n    %s%s\n"
                   "Compare it with what the administrator tells you, or on the manager's machine with\n"
-                  "    openssl x509 -in PREFIX/share/bastide/ca.crt -noout -fingerprint -sha256\n",
+                  "    openssl x509 -in /opt/bastide/share/bastide/ca.crt -noout -fingerprint -sha256\n",
                   safe_url, subject, style_begin(stderr, STYLE_STRONG), fingerprint, fingerprint + 48,
                   style_end(stderr));
     return terminal_confirm("Is it the same? Type yes to trust it: ", "give --ca-fingerprint", error);
