@@ -15,8 +15,6 @@
 enum {
     SSH_LIFE_SECONDS = 600,
     BUNDLE_LIMIT = 64 * 1024 * 1024,
-    PROVISIONER_LIFE_SECONDS = 90 * 86400,
-    APPLICATION_LIFE_SECONDS = 90 * 86400,
     NAMES_MAX = 100,
 };
 /* A set is signed anew when less than this is left of its hour. */
@@ -94,6 +92,10 @@ int internal_get_approved_set(ApiCall *call, Error *error)
     if (r < 0 || read.is_fresh)
         return r;
     r = refresh_approved_set(call->api, call->parameters[0], error);
+    if (r < 0 && error->code == ERROR_BAD_REFERENCE) {
+        error_clear(error);
+        return error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", call->parameters[0]);
+    }
     if (r >= 0)
         r = store_run(call->api->settings.store, STORE_READ, read_approved_set, &read, error);
     if (r >= 0 && !read.is_fresh)
@@ -269,7 +271,7 @@ int internal_task_certificate(ApiCall *call, Error *error)
                                               .dns_names = &task.dns_names,
                                               .ip_addresses = task.addresses,
                                               .ip_address_count = task.address_count,
-                                              .life_seconds = APPLICATION_LIFE_SECONDS,
+
                                               .tenant = task.tenant,
                                               .holder = task.node_id},
                               &chain, serial, error);
@@ -307,7 +309,7 @@ int internal_renew_certificate(ApiCall *call, Error *error)
                                           .csr = body.csr,
                                           .common_name = id,
                                           .uris = &uris,
-                                          .life_seconds = PROVISIONER_LIFE_SECONDS,
+                                          .life_seconds = 0, /* what the profile has */
                                           .holder = id},
                           &chain, serial, error);
     return r < 0 ? r : write_chain(call, chain, serial);

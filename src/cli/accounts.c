@@ -37,8 +37,7 @@ static const ViewField token_view[] = {
     {0},
 };
 
-/* Accounts
- * --------------------------------------------------------------------------------------------------- */
+/* Accounts ---------------------------------------------------------------------------------- */
 
 static int whoami(Cli *cli, Error *error)
 {
@@ -57,7 +56,7 @@ static int users_show(Cli *cli, Error *error)
 }
 
 /* Typed twice, or one line of standard input. */
-static int new_password(Cli *cli, const char *user, Secret **ret_password, Error *error)
+int cli_new_password(Cli *cli, const char *user, Secret **ret_password, Error *error)
 {
     _cleanup_secret_ Secret *first = NULL, *second = NULL;
     if (cli_option(cli, "password-stdin"))
@@ -96,12 +95,29 @@ static int check_utf8(const json_t *body, const char *member, Error *error)
                : error_set(error, ERROR_BAD_REQUEST, "a password must be text in UTF-8");
 }
 
+int cli_change_password(Cli *cli, const char *path, const Secret *current, const Secret *password,
+                        Error *error)
+{
+    _cleanup_json_ json_t *body = password_body(password);
+    int r = check_utf8(body, "password", error);
+    if (r >= 0 && current) {
+        (void)json_object_set_new(body, "current_password",
+                                  json_stringn((const char *)secret_bytes(current), secret_size(current)));
+        r = check_utf8(body, "current_password", error);
+    }
+    if (r >= 0)
+        r = cli_request(cli, "POST", path, body, NULL, error);
+    wipe_member(body, "password");
+    wipe_member(body, "current_password");
+    return MIN(r, 0);
+}
+
 static int users_create(Cli *cli, Error *error)
 {
     const char *user = cli_argument(cli, 0), *role = cli_option(cli, "role");
     _cleanup_secret_ Secret *password = NULL;
     _cleanup_json_ json_t *answer = NULL;
-    int r = new_password(cli, user, &password, error);
+    int r = cli_new_password(cli, user, &password, error);
     if (r < 0)
         return r;
     _cleanup_json_ json_t *body = password_body(password);
@@ -155,28 +171,20 @@ static int users_delete(Cli *cli, Error *error)
     return MIN(r, 0);
 }
 
-/* Both passwords of one line each with --password-stdin: the present one first. */
+/* With --password-stdin a line each: the present one first. */
 static int change_own_password(Cli *cli, Error *error)
 {
     _cleanup_secret_ Secret *current = NULL, *password = NULL;
     int r = cli_option(cli, "password-stdin") ? stdin_secret(&current, error)
                                               : terminal_ask_secret("Present password: ", &current, error);
     if (r >= 0)
-        r = new_password(cli, cli->profile.user ? cli->profile.user : "yours", &password, error);
-    if (r < 0)
-        return r;
-    _cleanup_json_ json_t *body = password_body(password);
-    (void)json_object_set_new(body, "current_password",
-                              json_stringn((const char *)secret_bytes(current), secret_size(current)));
-    r = check_utf8(body, "password", error);
+        r = cli_new_password(cli, cli->profile.user ? cli->profile.user : "yours", &password, error);
     if (r >= 0)
-        r = cli_request(cli, "POST", "/user/password", body, NULL, error);
-    wipe_member(body, "password");
-    wipe_member(body, "current_password");
+        r = cli_change_password(cli, "/user/password", current, password, error);
     if (r >= 0)
         cli_done(cli, NULL,
                  "The password is changed; all tokens ended with it. Sign in again: bastide login");
-    return MIN(r, 0);
+    return r;
 }
 
 static int users_password(Cli *cli, Error *error)
@@ -185,22 +193,16 @@ static int users_password(Cli *cli, Error *error)
     _cleanup_secret_ Secret *password = NULL;
     if (!user)
         return change_own_password(cli, error);
-    int r = new_password(cli, user, &password, error);
-    if (r < 0)
-        return r;
-    _cleanup_json_ json_t *body = password_body(password);
     _cleanup_free_ char *path = cli_path("/users/%s/password", user);
-    r = check_utf8(body, "password", error);
+    int r = cli_new_password(cli, user, &password, error);
     if (r >= 0)
-        r = cli_request(cli, "POST", path, body, NULL, error);
-    wipe_member(body, "password");
+        r = cli_change_password(cli, path, NULL, password, error);
     if (r >= 0)
         cli_done(cli, NULL, "The password of '%s' is set; all its tokens ended.", user);
-    return MIN(r, 0);
+    return r;
 }
 
-/* Tenants
- * ---------------------------------------------------------------------------------------------------- */
+/* Tenants ----------------------------------------------------------------------------------- */
 
 static int tenants_list(Cli *cli, Error *error)
 {
@@ -262,8 +264,7 @@ static int tenants_remove_user(Cli *cli, Error *error)
     return MIN(r, 0);
 }
 
-/* Tokens
- * ----------------------------------------------------------------------------------------------------- */
+/* Tokens ------------------------------------------------------------------------------------ */
 
 static int tokens_list(Cli *cli, Error *error)
 {

@@ -77,8 +77,7 @@ static int catalog_delete(Cli *cli, Error *error)
     return MIN(r, 0);
 }
 
-/* Import
- * ----------------------------------------------------------------------------------------------------- */
+/* Import ------------------------------------------------------------------------------------ */
 
 /* The manager names the document at the beginning of its message: "services 'web': ...". */
 static void blame_file(const json_t *origins, Error *error)
@@ -136,8 +135,7 @@ static int catalog_import(Cli *cli, Error *error)
     return 0;
 }
 
-/* Export
- * ----------------------------------------------------------------------------------------------------- */
+/* Export ------------------------------------------------------------------------------------ */
 
 static int write_document(const char *directory, const char *kind, const json_t *document,
                           OutputFormat format, Error *error)
@@ -184,8 +182,7 @@ static int catalog_export(Cli *cli, Error *error)
     return 0;
 }
 
-/* Validation
- * ------------------------------------------------------------------------------------------------- */
+/* Validation -------------------------------------------------------------------------------- */
 
 /* "FILE:LINE:COLUMN: field: message", as compilers and editors have it. */
 static void print_issues(const json_t *issues, const char *path, const char *text, Style style,

@@ -76,6 +76,12 @@ static inline int cli_get(Cli *cli, const char *path, json_t **ret_answer, Error
 /* All items of a list, page by page, or the first --limit ones: {"items": [...], "metadata": ...}. */
 int cli_get_list(Cli *cli, const char *path, json_t **ret_answer, Error *error);
 
+/* Typed twice, or one line of standard input with --password-stdin. */
+int cli_new_password(Cli *cli, const char *user, Secret **ret_password, Error *error);
+/* current may be NULL: only for one's own. */
+int cli_change_password(Cli *cli, const char *path, const Secret *current, const Secret *password,
+                        Error *error);
+
 /* --- showing --- */
 
 /* The answer as it is with -o json or yaml (true), or false: then show it nicely. */

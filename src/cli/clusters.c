@@ -73,8 +73,7 @@ static int get_cluster(Cli *cli, const char *name, json_t **ret_cluster, Error *
     return cli_get(cli, path, ret_cluster, error);
 }
 
-/* Making
- * ----------------------------------------------------------------------------------------------------- */
+/* Making ------------------------------------------------------------------------------------ */
 
 static int clusters_plan(Cli *cli, Error *error)
 {
@@ -156,8 +155,7 @@ static int clusters_watch(Cli *cli, Error *error)
     return watch_execution(cli, &target, error);
 }
 
-/* Looking
- * ---------------------------------------------------------------------------------------------------- */
+/* Looking ----------------------------------------------------------------------------------- */
 
 static int clusters_list(Cli *cli, Error *error)
 {
@@ -244,8 +242,7 @@ static int clusters_tasks(Cli *cli, Error *error)
                       : error_set(error, ERROR_NOT_FOUND, "nothing was ever run for this cluster");
 }
 
-/* Events
- * ----------------------------------------------------------------------------------------------------- */
+/* Events ------------------------------------------------------------------------------------ */
 
 static volatile sig_atomic_t is_stopped;
 
@@ -334,8 +331,7 @@ static int clusters_events(Cli *cli, Error *error)
     return 0;
 }
 
-/* Steering
- * --------------------------------------------------------------------------------------------------- */
+/* Steering ---------------------------------------------------------------------------------- */
 
 static int cancel_execution(Cli *cli, const char *id, Error *error)
 {

@@ -58,8 +58,7 @@ const char *document_guess_kind(const json_t *document)
     return NULL;
 }
 
-/* Reading
- * ---------------------------------------------------------------------------------------------------- */
+/* Reading ----------------------------------------------------------------------------------- */
 
 static int parse(const char *path, const char *text, size_t size, json_t **ret_value, Error *error)
 {
@@ -90,8 +89,7 @@ int document_read(const char *path, json_t **ret_value, char **ret_text, Error *
     return r;
 }
 
-/* Collecting
- * ------------------------------------------------------------------------------------------------- */
+/* Collecting -------------------------------------------------------------------------------- */
 
 static int add_document(const char *path, const char *kind, json_t *document, json_t *collection,
                         json_t *origins, Error *error)
@@ -208,8 +206,7 @@ int document_collect(const char *path, const char *kind, json_t *collection, jso
     return r;
 }
 
-/* Locating
- * --------------------------------------------------------------------------------------------------- */
+/* Locating ---------------------------------------------------------------------------------- */
 
 /* Walks the events of a YAML document along the path of the member, and remembers how far it got. */
 typedef struct Locator {

@@ -180,8 +180,7 @@ int follower_next(Follower *follower, json_t **ret_event, Error *error)
     return 0;
 }
 
-/* One event for people -------------------------------------------------------------------------------------
- */
+/* One event for people ---------------------------------------------------------------------- */
 
 static Style event_style(const char *type, const char *severity)
 {

@@ -63,6 +63,24 @@ static void print_nodes(const json_t *plan)
                      count - NODES_SHOWN, style_end(stdout));
 }
 
+/* As many steps on a line as fit. */
+static void print_path(const json_t *path)
+{
+    const char *arrow = text_is_unicode() ? " → " : " > ";
+    size_t width = terminal_width() ? terminal_width() : SIZE_MAX, count = json_array_size(path);
+    _cleanup_free_ char *head = string_format("longest chain, %zu steps: ", count);
+    size_t column = strlen(head);
+    (void)printf("%s%s%s", style_begin(stdout, STYLE_FAINT), head, style_end(stdout));
+    for (size_t i = 0; i < count && i < PATH_SHOWN; i++) {
+        _cleanup_free_ char *step = text_safe(json_string_value(json_array_get(path, i)));
+        size_t needed = text_width(step) + (i ? 3 : 0);
+        bool is_break = i > 0 && column + needed + 2 > width;
+        (void)printf("%s%s%s", i ? arrow : "", is_break ? "\n  " : "", step);
+        column = is_break ? 2 + text_width(step) : column + needed;
+    }
+    (void)printf("%s\n", count > PATH_SHOWN ? " ..." : "");
+}
+
 static void print_tasks(const json_t *plan)
 {
     _cleanup_buffer_ Buffer line = BUFFER_INIT;
@@ -77,13 +95,7 @@ static void print_tasks(const json_t *plan)
     const json_t *path = json_object_get(plan, "critical_path");
     if (json_array_size(path) == 0)
         return;
-    (void)printf("%slongest chain, %zu steps:%s ", style_begin(stdout, STYLE_FAINT), json_array_size(path),
-                 style_end(stdout));
-    for (size_t i = 0; i < json_array_size(path) && i < PATH_SHOWN; i++) {
-        _cleanup_free_ char *step = text_safe(json_string_value(json_array_get(path, i)));
-        (void)printf("%s%s", i ? (text_is_unicode() ? " → " : " > ") : "", step);
-    }
-    (void)printf("\n");
+    print_path(path);
 }
 
 static void print_rest(const json_t *plan)

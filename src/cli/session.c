@@ -36,8 +36,7 @@ int cli_connect(const Profile *profile, HttpClient **ret_client, Error *error)
     return 0;
 }
 
-/* Paths
- * ------------------------------------------------------------------------------------------------------ */
+/* Paths ------------------------------------------------------------------------------------- */
 
 static void append_encoded(Buffer *buffer, const char *text)
 {
@@ -76,8 +75,7 @@ void cli_path_query(char **path, const char *name, const char *value)
     *path = buffer_take_string(&buffer);
 }
 
-/* Answers
- * ---------------------------------------------------------------------------------------------------- */
+/* Answers ----------------------------------------------------------------------------------- */
 
 /* For answers without a body that we understand, e.g. of a proxy in between. */
 static ErrorCode code_of_status(int status)
@@ -152,8 +150,7 @@ int cli_request(Cli *cli, const char *method, const char *path, const json_t *bo
     return r;
 }
 
-/* Lists
- * ------------------------------------------------------------------------------------------------------ */
+/* Lists ------------------------------------------------------------------------------------- */
 
 static int get_page(Cli *cli, const char *path, size_t size, size_t offset, json_t **ret_page, Error *error)
 {

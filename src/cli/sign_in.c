@@ -13,8 +13,7 @@
 
 enum { CA_FILE_LIMIT = 64 * 1024 };
 
-/* Trust
- * ------------------------------------------------------------------------------------------------------ */
+/* Trust ------------------------------------------------------------------------------------- */
 
 static int take_ca_file(Cli *cli, Profile *profile, const char *path, Error *error)
 {
@@ -84,8 +83,7 @@ static int establish_trust(Cli *cli, Profile *profile, bool is_same_url, Error *
     return cli_option(cli, "system-ca") ? 0 : fetch_ca(cli, profile, error);
 }
 
-/* Login
- * ------------------------------------------------------------------------------------------------------ */
+/* Login ------------------------------------------------------------------------------------- */
 
 static void replace(char **text, const char *value)
 {
@@ -160,33 +158,21 @@ static void take_token(Profile *profile, const json_t *answer)
         memory_wipe((void *)(uintptr_t)json_string_value(value), json_string_length(value));
 }
 
-static json_t *token_request(const Cli *cli, const Profile *profile)
+static json_t *token_request(const Profile *profile)
 {
     char host[256] = "a terminal";
     (void)gethostname(host, sizeof(host) - 1);
     _cleanup_free_ char *description = string_format("command line on %.200s", host);
     json_t *body = json_pack("{s:s}", "description", description);
-    (void)cli;
     if (profile->tenant)
         (void)json_object_set_new(body, "tenant", json_string(profile->tenant));
     return body;
 }
 
-static int login_with_password(Cli *cli, Profile *profile, Error *error)
+static int ask_token(Cli *cli, Profile *profile, Error *error)
 {
-    _cleanup_secret_ Secret *password = NULL;
-    _cleanup_json_ json_t *answer = NULL;
-    int r = need_user(cli, profile, error);
-    if (r >= 0)
-        r = cli_connect(profile, &cli->client, error);
-    if (r >= 0)
-        r = ask_password(cli, profile, &password, error);
-    if (r < 0)
-        return r;
-    set_basic(cli->client, profile->user, password);
-    http_client_set_header(cli->client, "Tenant", NULL);
-    _cleanup_json_ json_t *body = token_request(cli, profile);
-    r = cli_request(cli, "POST", "/tokens", body, &answer, error);
+    _cleanup_json_ json_t *answer = NULL, *body = token_request(profile);
+    int r = cli_request(cli, "POST", "/tokens", body, &answer, error);
     if (r < 0 && error->code == ERROR_UNAUTHENTICATED) {
         error_clear(error);
         return error_set(error, ERROR_UNAUTHENTICATED,
@@ -197,6 +183,41 @@ static int login_with_password(Cli *cli, Profile *profile, Error *error)
     if (r >= 0)
         take_token(profile, answer);
     return MIN(r, 0);
+}
+
+/* A password that somebody else set is good only for changing it. */
+static bool must_change(Cli *cli)
+{
+    _cleanup_json_ json_t *user = NULL;
+    Error ignored = ERROR_INIT;
+    return cli_get(cli, "/user", &user, &ignored) >= 0 &&
+           json_is_true(json_object_get(user, "must_change_password"));
+}
+
+static int login_with_password(Cli *cli, Profile *profile, Error *error)
+{
+    _cleanup_secret_ Secret *password = NULL, *changed = NULL;
+    int r = need_user(cli, profile, error);
+    if (r >= 0)
+        r = cli_connect(profile, &cli->client, error);
+    if (r >= 0)
+        r = ask_password(cli, profile, &password, error);
+    if (r < 0)
+        return r;
+    set_basic(cli->client, profile->user, password);
+    http_client_set_header(cli->client, "Tenant", NULL);
+    r = ask_token(cli, profile, error);
+    if (r >= 0 || error->code != ERROR_FORBIDDEN || !must_change(cli))
+        return r;
+    error_clear(error);
+    (void)fprintf(stderr, "This password was for one use; choose your own now.\n");
+    r = cli_new_password(cli, profile->user, &changed, error);
+    if (r >= 0)
+        r = cli_change_password(cli, "/user/password", password, changed, error);
+    if (r < 0)
+        return r;
+    set_basic(cli->client, profile->user, changed);
+    return ask_token(cli, profile, error);
 }
 
 /* A token made elsewhere, e.g. by the manager's administration; shown to be good before it is kept. */
@@ -292,8 +313,7 @@ static int logout(Cli *cli, Error *error)
     return 0;
 }
 
-/* Profiles
- * --------------------------------------------------------------------------------------------------- */
+/* Profiles ---------------------------------------------------------------------------------- */
 
 static json_t *profile_to_json(const Profiles *profiles, const char *name)
 {

@@ -128,8 +128,7 @@ static int write_certificate(const SshSession *session, Error *error)
     return r < 0 ? error_set_errno(error, ERROR_IO, -r, "cannot write %s", session->certificate_file) : 0;
 }
 
-/* Running
- * ---------------------------------------------------------------------------------------------------- */
+/* Running ----------------------------------------------------------------------------------- */
 
 static const char *const ssh_settings[] = {
     "StrictHostKeyChecking=yes",

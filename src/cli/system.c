@@ -90,8 +90,7 @@ static int status(Cli *cli, Error *error)
     return exit_status;
 }
 
-/* Provisioners
- * ----------------------------------------------------------------------------------------------- */
+/* Provisioners ------------------------------------------------------------------------------ */
 
 static int provisioners_list(Cli *cli, Error *error)
 {
@@ -154,8 +153,7 @@ static int provisioners_remove(Cli *cli, Error *error)
     return MIN(r, 0);
 }
 
-/* Audit
- * ------------------------------------------------------------------------------------------------------ */
+/* Audit ------------------------------------------------------------------------------------- */
 
 static int audit_list(Cli *cli, Error *error)
 {

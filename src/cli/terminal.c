@@ -84,8 +84,7 @@ const char *style_end(FILE *stream)
     return terminal_has_colour(stream) ? "\033[0m" : "";
 }
 
-/* Questions ------------------------------------------------------------------------------------------------
- */
+/* Questions --------------------------------------------------------------------------------- */
 
 /* A terminal whose echo is off must not stay so when the person gives up. */
 static struct {

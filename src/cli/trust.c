@@ -95,8 +95,7 @@ int trust_read_answer(const char *answer, size_t size, char **ret_body)
     return 0;
 }
 
-/* The connection
- * --------------------------------------------------------------------------------------------- */
+/* The connection ---------------------------------------------------------------------------- */
 
 static int connect_to(const char *host, const char *port, Error *error)
 {

@@ -72,8 +72,7 @@ Style state_style(const char *state)
     return STYLE_PLAIN;
 }
 
-/* Times, sizes ----------------------------------------------------------------------------------------------
- */
+/* Times, sizes ------------------------------------------------------------------------------ */
 
 char *time_relative(const char *timestamp, Usec now)
 {
@@ -91,7 +90,7 @@ char *time_relative(const char *timestamp, Usec now)
     size_t i = 0;
     while (seconds >= rows[i].seconds)
         i++;
-    int64_t count = seconds / rows[i].unit;
+    int64_t count = (seconds + rows[i].unit / 2) / rows[i].unit;
     return is_past ? string_format("%" PRId64 " %s ago", count, rows[i].name)
                    : string_format("in %" PRId64 " %s", count, rows[i].name);
 }
@@ -132,8 +131,7 @@ static char *time_absolute(const char *timestamp)
     return string_format("%.10s %.8s UTC", text, text + 11);
 }
 
-/* Fields
- * ----------------------------------------------------------------------------------------------------- */
+/* Fields ------------------------------------------------------------------------------------ */
 
 static char *list_text(const json_t *list)
 {
@@ -158,7 +156,7 @@ static char *map_text(const json_t *map, bool with_values)
             json_is_string(value) ? string_duplicate(json_string_value(value)) : json_to_text(value);
         (void)buffer_append_format(&buffer, "%s%s", buffer.size ? ", " : "", name);
         if (with_values)
-            (void)buffer_append_format(&buffer, " %s", text);
+            (void)buffer_append_format(&buffer, ": %s", text);
     }
     return buffer_take_string(&buffer);
 }
@@ -224,8 +222,7 @@ static Style field_style(const ViewField *field, const char *text)
     return field->kind == FIELD_STATE ? state_style(text) : STYLE_PLAIN;
 }
 
-/* Printing
- * --------------------------------------------------------------------------------------------------- */
+/* Printing ---------------------------------------------------------------------------------- */
 
 void view_print_json(const json_t *value, OutputFormat format)
 {

@@ -21,6 +21,7 @@ enum {
     EXIT_TIMED_OUT = 75,
 };
 static const Usec REFRESH_LEAST = 250 * USEC_PER_MSEC, REFRESH_MOST = 3 * USEC_PER_SEC;
+static const Usec IDLE_PAUSE = 8 * USEC_PER_SEC;
 static const Usec LOST_MOST = 60 * USEC_PER_SEC, UNDECIDED_PAUSE = 5 * USEC_PER_SEC;
 
 typedef struct Watch {
@@ -57,8 +58,7 @@ static void watch_done(Watch *watch)
     follower_free(watch->follower);
 }
 
-/* Asking
- * ----------------------------------------------------------------------------------------------------- */
+/* Asking ------------------------------------------------------------------------------------ */
 
 static void replace(json_t **place, json_t *value)
 {
@@ -76,8 +76,9 @@ static int ask(Watch *watch, Error *error)
     int r = cli_get(watch->cli, execution_path, &answer, error);
     if (r < 0)
         return r;
-    if (json_number_at(answer, "finished_operations") !=
-        json_number_at(watch->execution, "finished_operations"))
+    if (json_number_at(answer, "running_operations") > 0 ||
+        json_number_at(answer, "finished_operations") !=
+            json_number_at(watch->execution, "finished_operations"))
         watch->changed_at = clock_monotonic(&system_clock);
     replace(&watch->execution, answer);
     r = cli_get(watch->cli, cluster_path, &answer, error);
@@ -118,8 +119,7 @@ static int refresh(Watch *watch, Error *error)
     return r;
 }
 
-/* Events
- * ----------------------------------------------------------------------------------------------------- */
+/* Events ------------------------------------------------------------------------------------ */
 
 static const char *hostname_of(const Watch *watch, const char *node_id)
 {
@@ -162,8 +162,7 @@ static int take_events(Watch *watch, Error *error)
     return 0;
 }
 
-/* The picture
- * ------------------------------------------------------------------------------------------------ */
+/* The picture ------------------------------------------------------------------------------- */
 
 static Usec elapsed(const Watch *watch)
 {
@@ -174,6 +173,12 @@ static Usec elapsed(const Watch *watch)
     if (*ended)
         (void)timestamp_parse(ended, &end);
     return end > begin ? end - begin : 0;
+}
+
+static bool is_idle(const Watch *watch)
+{
+    return json_number_at(watch->execution, "running_operations") == 0 &&
+           clock_monotonic(&system_clock) - watch->changed_at > IDLE_PAUSE;
 }
 
 static void draw_head(Watch *watch)
@@ -200,9 +205,12 @@ static void draw_head(Watch *watch)
     picture_bar(picture, picture->width >= 90 ? BAR_WIDTH : BAR_WIDTH / 2, finished, total,
                 failed > 0 ? STYLE_BAD : STYLE_GOOD);
     picture_text(picture, STYLE_PLAIN, numbers);
-    if (watch->lost_at)
-        picture_text(picture, STYLE_WARNING, "  no connection, trying again");
     picture_line(picture);
+    if (watch->lost_at)
+        picture_text(picture, STYLE_WARNING, "  no connection to the manager, trying again");
+    else if (is_idle(watch))
+        picture_text(picture, STYLE_WARNING,
+                     "  nothing runs: does a provisioner answer? bastide provisioners list");
     picture_line(picture);
 }
 
@@ -332,8 +340,7 @@ static void draw(Watch *watch)
     picture_show(picture);
 }
 
-/* The end
- * ---------------------------------------------------------------------------------------------------- */
+/* The end ----------------------------------------------------------------------------------- */
 
 static bool is_final(const char *status)
 {

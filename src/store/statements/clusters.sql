@@ -34,7 +34,7 @@ SELECT COUNT(*) AS clusters!int, COALESCE(SUM(node_count), 0) AS nodes!int FROM 
 -- node_insert: exec
 INSERT INTO nodes (tenant, id, cluster_id, number, hostname, services, hardware_type, flavor, image_type, image, status, provider_id,
     addresses, host_keys, ssh_user, ssh_port, outputs, active_task, created_at, updated_at)
-VALUES (:tenant, :id, :cluster_id, :number, :hostname, :services, :hardware_type, :flavor, :image_type, :image, 'planned', '',
+VALUES (:tenant, :id, :cluster_id, :number, :hostname, :services, :hardware_type, :flavor, :image_type, :image, 'planned', :provider_id,
     '{}', '[]', :ssh_user, 22, '{}', 0, :created_at, :created_at);
 
 -- node_get: one
@@ -123,3 +123,8 @@ ORDER BY sequence DESC LIMIT :maximum!int OFFSET :offset!int;
 -- event_last_sequence: one
 -- across tenants: only the number, to know where a stream begins
 SELECT COALESCE(MAX(sequence), 0) AS sequence!int FROM events;
+
+-- provider_ids_in_use: many
+-- The machines of a provider that nodes have.
+SELECT n.provider_id FROM nodes n JOIN clusters c ON c.id = n.cluster_id AND c.tenant = :tenant
+WHERE n.tenant = :tenant AND c.provider = :provider AND n.status <> 'deleted' AND n.provider_id <> '';

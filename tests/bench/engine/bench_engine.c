@@ -112,6 +112,7 @@ static int insert_nodes(StoreTransaction *transaction, const char *cluster, int6
                                                               .image_type = "",
                                                               .image = "",
                                                               .ssh_user = "root",
+                                                              .provider_id = "",
                                                               .created_at = 1},
                                       error);
         if (r < 0)

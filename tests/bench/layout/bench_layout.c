@@ -220,6 +220,8 @@ static void solve(const char *name, void (*write)(Buffer *, unsigned, unsigned),
     printf("%-16s %8u %9u %12s %10.3f %10llu %8zu", name, services, nodes,
            layout_status_to_string(result.status), best, (unsigned long long)result.steps,
            result.node_class_count);
+    if (result.status == LAYOUT_SOLVED) /* the first entry of the preference vector */
+        printf("  %u x %zu", result.nodes[0].count, result.nodes[0].service_count);
     if (result.status == LAYOUT_IMPOSSIBLE)
         printf("  %s%.60s...", result.is_minimal ? "" : "(not minimal) ", result.summary);
     printf("\n");
