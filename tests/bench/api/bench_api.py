@@ -90,8 +90,8 @@ class Load:
             ["wrk", "-t1", f"-c{options.connections}", f"-d{options.seconds}s", "-s", self._script, self._url],
             check=True, capture_output=True, text=True).stdout
         requests, duration, p50, p99, errors = map(int, re.search(r"RESULT (.*)", text).group(1).split())
-        if errors:
-            sys.exit(f"{self.name}: {errors} errors\n{text}")
+        if errors or not requests:
+            sys.exit(f"{self.name}: {requests} answers, {errors} errors in {options.seconds} s\n{text}")
         self.rows.append((requests * 1e6 / duration, (cpu_seconds(self._pid) - before) * 1e6 / requests, p50, p99))
 
     def median(self, column):
