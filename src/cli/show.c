@@ -43,7 +43,7 @@ int cli_show_object(Cli *cli, const char *path, const ViewField *fields, Error *
     return MIN(r, 0);
 }
 
-static char *safe_format(const char *format, va_list arguments)
+_printf_(1, 0) static char *safe_format(const char *format, va_list arguments)
 {
     _cleanup_free_ char *text = string_format_v(format, arguments);
     return text_safe(text);

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The resources of the external API from outside: catalog, bundles, clusters, events, audit; and what faults do to them."""
 
-import json
 import os
 import pathlib
 import tarfile
