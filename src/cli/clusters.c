@@ -169,7 +169,9 @@ static int clusters_list(Cli *cli, Error *error)
 static void print_progress(const json_t *cluster)
 {
     _cleanup_free_ char *action = text_safe(json_text_at(cluster, "progress.action"));
-    _cleanup_free_ char *status = text_safe(json_text_at(cluster, "progress.status"));
+    const char *told = json_text_at(cluster, "progress.status");
+    /* An execution's "terminated" is the API's word for a good end; a cluster's means that it is gone. */
+    _cleanup_free_ char *status = text_safe(string_equal(told, "terminated") ? "succeeded" : told);
     int64_t undecided = json_number_at(cluster, "progress.steps_undecided");
     if (!*status)
         return;
