@@ -222,7 +222,7 @@ def restart(product):
     demo = product.show("demo")["id"]
     others = [host["hostname"] for host in product.hosts() if host["cluster"] != demo]
     check(not others, f"hosts of deleted clusters are left: {others}")
-    before = {cluster["id"] for cluster in product.json("clusters", "list", "--limit", "1000")["items"]}
+    before = {cluster["id"] for cluster in product.json("clusters", "list", "--all", "--limit", "1000")["items"]}
     product.quickstart("--down")
     running = {pid: text for pid, text in product.leftovers.processes().items()}
     check(not running, f"after --down these still run: {running}")
@@ -230,7 +230,7 @@ def restart(product):
     text = product.quickstart()
     seconds = time.monotonic() - begin
     check("One-time password" not in text, "a start after --down shows a password again")
-    after = {cluster["id"] for cluster in product.json("clusters", "list", "--limit", "1000")["items"]}
+    after = {cluster["id"] for cluster in product.json("clusters", "list", "--all", "--limit", "1000")["items"]}
     check(before <= after, f"{len(before - after)} of {len(before)} clusters are forgotten")
     product.wait_page(product.show("demo"))
     product.verify_audit()
