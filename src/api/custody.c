@@ -14,6 +14,7 @@
 
 enum {
     SSH_LIFE_SECONDS = 600,
+    SNAPSHOT_LIMIT = 16 * 1024 * 1024,
     BUNDLE_LIMIT = 64 * 1024 * 1024,
     NAMES_MAX = 100,
 };
@@ -132,10 +133,9 @@ typedef struct ClusterCheck {
  * the id of a cluster to come: they let in that of the pool they are in. */
 static int find_principal(StoreTransaction *transaction, ClusterCheck *check, Error *error)
 {
-    enum { SNAPSHOT_LIMIT = 16 * 1024 * 1024 };
     ClusterProviderRow row;
-    int r = statement_cluster_provider(transaction, &(ClusterProviderParameters){.id = check->body->cluster},
-                                       &row, error);
+    const char *cluster = check->body->cluster;
+    int r = statement_cluster_provider(transaction, &(ClusterProviderParameters){.id = cluster}, &row, error);
     if (r <= 0)
         return r;
     _cleanup_json_ json_t *snapshot = NULL;
@@ -143,7 +143,7 @@ static int find_principal(StoreTransaction *transaction, ClusterCheck *check, Er
     if (r < 0)
         return r;
     const json_t *provider = json_object_get(snapshot, "provider");
-    check->principal = arena_format(check->call->arena, "provisioner:%s", check->body->cluster);
+    check->principal = arena_format(check->call->arena, "provisioner:%s", cluster);
     if (string_equal(json_string_value(json_object_get(provider, "providertype")), "hosts"))
         check->principal =
             arena_format(check->call->arena, "provisioner:pool:%s:%s", row.tenant, row.provider);
