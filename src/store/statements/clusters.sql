@@ -106,7 +106,8 @@ WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number ORD
 
 -- tasks_of_node: many
 SELECT execution_id, number, action, service, state, error_message, started_at, finished_at FROM tasks
-WHERE tenant = :tenant AND node_id = :node_id ORDER BY started_at, number LIMIT :maximum!int;
+WHERE tenant = :tenant AND node_id = :node_id
+ORDER BY CASE WHEN started_at = 0 THEN 1 ELSE 0 END, started_at, number LIMIT :maximum!int;
 
 -- event_list: many
 SELECT sequence, time, type, severity, cluster_id, execution_id, node_id, task, message, data FROM events
