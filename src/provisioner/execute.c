@@ -164,7 +164,7 @@ void execute_task(ExecuteContext *context, Outcome *ret_outcome)
             outcome.state = is_cancelled ? OUTCOME_CANCELLED : OUTCOME_FAILED;
         const ErrorDescription *description = error_describe(error.code);
         if (outcome.state == OUTCOME_FAILED)
-            outcome.is_retry_sensible = description->is_retry_sensible;
+            outcome.is_retry_sensible |= description->is_retry_sensible;
         mask_error(context->mask, &error);
         outcome.error = error;
     }

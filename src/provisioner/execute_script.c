@@ -195,9 +195,11 @@ int execute_script(ExecuteContext *context, const char *step_id, const char *scr
     NodeStepResult result = {0};
     r = run_on_node(context, &door, &step, &result, error);
     files_done(&files);
-    if (r >= 0)
+    if (r >= 0) {
         r = note_end(&result, outcome, error);
-    else if (result.may_have_begun) {
+        /* A script that may run again gets another chance: what it needed may come later. */
+        outcome->is_retry_sensible = r < 0 && error->code == ERROR_STEP_FAILED && step.is_idempotent;
+    } else if (result.may_have_begun) {
         /* It may be running there, or have ended: only the node knows, and it does not answer. */
         outcome->state = OUTCOME_UNKNOWN;
         outcome->is_retry_sensible = step.is_idempotent;
