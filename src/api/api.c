@@ -111,6 +111,11 @@ void api_drain(Api *api)
         streams_drain(api);
 }
 
+void api_stop_work(Api *api)
+{
+    pool_stop(api);
+}
+
 Engine *api_engine(Api *api)
 {
     return api->engine;

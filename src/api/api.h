@@ -44,6 +44,8 @@ DEFINE_CLEANUP(Api, api_free);
 int api_start(Api *api, Error *error);
 /* No new work is taken: waiting polls and streams end. */
 void api_drain(Api *api);
+/* After draining: the pool's threads end, so that the store can be closed before the API is freed. */
+void api_stop_work(Api *api);
 Engine *api_engine(Api *api);
 
 extern const HttpServerHandler api_external_handler; /* userdata: Api * */

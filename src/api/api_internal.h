@@ -66,7 +66,9 @@ struct Api {
 
 /* pool.c */
 int pool_start(Api *api, unsigned threads);
+/* Finishes what is queued; afterwards pool_submit() answers -EAGAIN. */
 void pool_stop(Api *api);
+void pool_free(Api *api);
 /* -EAGAIN when the queue is full. */
 int pool_submit(Api *api, ApiWork work, void *context);
 /* Runs on the loop's thread soon. Any thread. */

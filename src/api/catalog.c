@@ -333,11 +333,27 @@ static int import_document(ApiCall *call, Import *import, CatalogKind kind, json
     return r < 0 ? r : catalog_write_seal(call, write, error);
 }
 
+/* What the import itself brings counts as there while its documents are checked, in whatever order they come.
+ */
+static void announce(Import *import, CatalogKind kind, const json_t *documents)
+{
+    size_t index;
+    json_t *document;
+    json_array_foreach (documents, index, document) {
+        _cleanup_issues_ IssueList ignored = {0};
+        _cleanup_catalog_entry_ CatalogEntry *entry = NULL;
+        if (index < IMPORT_DOCUMENTS_MAX && catalog_entry_parse(kind, document, 0, &entry, &ignored) >= 0)
+            memory_catalog_put(import->catalog, entry);
+    }
+}
+
 static int import_all(ApiCall *call, Import *import, Error *error)
 {
     /* Types and services before templates, so that fewer references are unknown while they are checked. */
     static const CatalogKind order[] = {CATALOG_PROVIDER, CATALOG_HARDWARE_TYPE, CATALOG_IMAGE_TYPE,
                                         CATALOG_SERVICE, CATALOG_CLUSTER_TEMPLATE};
+    for (size_t k = 0; k < ELEMENTSOF(order); k++)
+        announce(import, order[k], json_object_get(call->body, catalog_kind_to_string(order[k])));
     for (size_t k = 0; k < ELEMENTSOF(order); k++) {
         json_t *documents = json_object_get(call->body, catalog_kind_to_string(order[k]));
         if (documents && !json_is_array(documents))

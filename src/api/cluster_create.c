@@ -238,34 +238,88 @@ static int insert_cluster(ApiCall *call, Creation *creation, Error *error)
     return r;
 }
 
+/* Machines of a pool are leased by the node that names them, in the transaction that makes the node, and free
+ * again once it is deleted. */
+typedef struct Pool {
+    const json_t *machines; /* NULL = the provider makes machines itself */
+    ProviderIdsInUseRow *used;
+    size_t used_count, next;
+} Pool;
+
+static int open_pool(ApiCall *call, const Plan *plan, Pool *pool, Error *error)
+{
+    *pool = (Pool){0};
+    if (!string_equal(plan->provider->provider.provider_type, "hosts"))
+        return 0;
+    pool->machines = json_object_get(plan->provider->provider.fields, "pool");
+    int r = statement_provider_ids_in_use(
+        call->transaction,
+        &(ProviderIdsInUseParameters){.tenant = call->tenant, .provider = plan->provider->name}, &pool->used,
+        &pool->used_count, error);
+    return MIN(r, 0);
+}
+
+static bool is_used(const Pool *pool, const char *address)
+{
+    for (size_t i = 0; i < pool->used_count; i++)
+        if (string_equal(pool->used[i].provider_id, address))
+            return true;
+    return false;
+}
+
+/* The next free machine; "" when the provider makes machines itself. */
+static int lease_machine(Pool *pool, const Plan *plan, const char **ret_address, Error *error)
+{
+    *ret_address = "";
+    if (!pool->machines)
+        return 0;
+    while (pool->next < json_array_size(pool->machines)) {
+        const char *address =
+            json_string_value(json_object_get(json_array_get(pool->machines, pool->next++), "address"));
+        if (address && !is_used(pool, address)) {
+            *ret_address = address;
+            return 0;
+        }
+    }
+    return error_set(
+        error, ERROR_QUOTA,
+        "The pool of the provider '%s' has %zu machines, %zu of them leased; this cluster needs %zu.",
+        plan->provider->name, json_array_size(pool->machines), pool->used_count, plan->node_count);
+}
+
 static int insert_nodes(ApiCall *call, const Creation *creation, const char **node_ids, Error *error)
 {
     const Plan *plan = creation->plan;
-    for (size_t i = 0; i < plan->node_count; i++) {
+    Pool pool;
+    int r = open_pool(call, plan, &pool, error);
+    for (size_t i = 0; i < plan->node_count && r >= 0; i++) {
+        const char *address;
+        r = lease_machine(&pool, plan, &address, error);
+        if (r < 0)
+            break;
         const ClusterNode *node = &plan->nodes[i];
         _cleanup_json_ json_t *services = json_array();
         for (size_t j = 0; j < node->service_count; j++)
             (void)json_array_append_new(services, json_string(plan->services[node->services[j]]->name));
         _cleanup_free_ char *text = json_to_text(services);
         node_ids[i] = store_new_id(call->transaction);
-        int r = statement_node_insert(call->transaction,
-                                      &(NodeInsertParameters){.tenant = call->tenant,
-                                                              .id = node_ids[i],
-                                                              .cluster_id = creation->id,
-                                                              .number = node->number,
-                                                              .hostname = node->hostname,
-                                                              .services = text,
-                                                              .hardware_type = node->hardware_type ?: "",
-                                                              .flavor = node->flavor ?: "",
-                                                              .image_type = node->image_type ?: "",
-                                                              .image = node->image ?: "",
-                                                              .ssh_user = node->ssh_user ?: "root",
-                                                              .created_at = creation->created_at},
-                                      error);
-        if (r < 0)
-            return r;
+        r = statement_node_insert(call->transaction,
+                                  &(NodeInsertParameters){.tenant = call->tenant,
+                                                          .id = node_ids[i],
+                                                          .cluster_id = creation->id,
+                                                          .number = node->number,
+                                                          .hostname = node->hostname,
+                                                          .services = text,
+                                                          .hardware_type = node->hardware_type ?: "",
+                                                          .flavor = node->flavor ?: "",
+                                                          .image_type = node->image_type ?: "",
+                                                          .image = node->image ?: "",
+                                                          .ssh_user = node->ssh_user ?: "root",
+                                                          .provider_id = address,
+                                                          .created_at = creation->created_at},
+                                  error);
     }
-    return 0;
+    return MIN(r, 0);
 }
 
 static int insert_secrets(ApiCall *call, const Creation *creation, Error *error)

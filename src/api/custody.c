@@ -14,9 +14,8 @@
 
 enum {
     SSH_LIFE_SECONDS = 600,
+    SNAPSHOT_LIMIT = 16 * 1024 * 1024,
     BUNDLE_LIMIT = 64 * 1024 * 1024,
-    PROVISIONER_LIFE_SECONDS = 90 * 86400,
-    APPLICATION_LIFE_SECONDS = 90 * 86400,
     NAMES_MAX = 100,
 };
 /* A set is signed anew when less than this is left of its hour. */
@@ -94,6 +93,10 @@ int internal_get_approved_set(ApiCall *call, Error *error)
     if (r < 0 || read.is_fresh)
         return r;
     r = refresh_approved_set(call->api, call->parameters[0], error);
+    if (r < 0 && error->code == ERROR_BAD_REFERENCE) {
+        error_clear(error);
+        return error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", call->parameters[0]);
+    }
     if (r >= 0)
         r = store_run(call->api->settings.store, STORE_READ, read_approved_set, &read, error);
     if (r >= 0 && !read.is_fresh)
@@ -123,11 +126,33 @@ static const JsonField ssh_fields[] = {
 typedef struct ClusterCheck {
     ApiCall *call;
     const SshBody *body;
+    const char *principal; /* whom the nodes let in */
 } ClusterCheck;
+
+/* Hosts that are made for a cluster let in the provisioner of that cluster. Machines that exist cannot know
+ * the id of a cluster to come: they let in that of the pool they are in. */
+static int find_principal(StoreTransaction *transaction, ClusterCheck *check, Error *error)
+{
+    ClusterProviderRow row;
+    const char *cluster = check->body->cluster;
+    int r = statement_cluster_provider(transaction, &(ClusterProviderParameters){.id = cluster}, &row, error);
+    if (r <= 0)
+        return r;
+    _cleanup_json_ json_t *snapshot = NULL;
+    r = json_parse(row.snapshot, strlen(row.snapshot), SNAPSHOT_LIMIT, &snapshot, error);
+    if (r < 0)
+        return r;
+    const json_t *provider = json_object_get(snapshot, "provider");
+    check->principal = arena_format(check->call->arena, "provisioner:%s", cluster);
+    if (string_equal(json_string_value(json_object_get(provider, "providertype")), "hosts"))
+        check->principal =
+            arena_format(check->call->arena, "provisioner:pool:%s:%s", row.tenant, row.provider);
+    return 0;
+}
 
 static int check_cluster(StoreTransaction *transaction, void *context, Error *error)
 {
-    const ClusterCheck *check = context;
+    ClusterCheck *check = context;
     const char *id = internal_provisioner(check->call);
     ProvisionerHasClusterRow row;
     int r = statement_provisioner_has_cluster(
@@ -139,6 +164,9 @@ static int check_cluster(StoreTransaction *transaction, void *context, Error *er
         return r;
     if (row.total == 0)
         return error_set(error, ERROR_FORBIDDEN, "The provisioner has no task of this cluster.");
+    r = find_principal(transaction, check, error);
+    if (r < 0)
+        return r;
     return audit_trail_append(
         transaction,
         &(AuditRecord){.actor = check->call->principal.username,
@@ -155,19 +183,18 @@ int internal_ssh_certificate(ApiCall *call, Error *error)
     int r = body_dispatch(call, ssh_fields, &body, error);
     if (r < 0)
         return r;
-    ClusterCheck check = {call, &body};
+    ClusterCheck check = {call, &body, NULL};
     r = store_run(call->api->settings.store, STORE_WRITE, check_cluster, &check, error);
     if (r < 0)
         return r;
     _cleanup_free_ char *line = NULL;
-    r = issue_ssh_certificate(
-        call->api,
-        &(SshIssueRequest){.public_key = body.public_key,
-                           .key_id = call->principal.username,
-                           .principal = arena_format(call->arena, "provisioner:%s", body.cluster),
-                           .life_seconds = SSH_LIFE_SECONDS,
-                           .force_command = "bastide-runner serve"},
-        &line, error);
+    r = issue_ssh_certificate(call->api,
+                              &(SshIssueRequest){.public_key = body.public_key,
+                                                 .key_id = call->principal.username,
+                                                 .principal = check.principal,
+                                                 .life_seconds = SSH_LIFE_SECONDS,
+                                                 .force_command = "bastide-runner serve"},
+                              &line, error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
@@ -269,7 +296,7 @@ int internal_task_certificate(ApiCall *call, Error *error)
                                               .dns_names = &task.dns_names,
                                               .ip_addresses = task.addresses,
                                               .ip_address_count = task.address_count,
-                                              .life_seconds = APPLICATION_LIFE_SECONDS,
+
                                               .tenant = task.tenant,
                                               .holder = task.node_id},
                               &chain, serial, error);
@@ -307,7 +334,7 @@ int internal_renew_certificate(ApiCall *call, Error *error)
                                           .csr = body.csr,
                                           .common_name = id,
                                           .uris = &uris,
-                                          .life_seconds = PROVISIONER_LIFE_SECONDS,
+                                          .life_seconds = 0, /* what the profile has */
                                           .holder = id},
                           &chain, serial, error);
     return r < 0 ? r : write_chain(call, chain, serial);

@@ -75,6 +75,11 @@ void pool_stop(Api *api)
         (void)pthread_join(api->pool.threads[i], NULL);
     free(api->pool.threads);
     api->pool.threads = NULL;
+    api->pool.thread_count = 0;
+}
+
+void pool_free(Api *api)
+{
     (void)pthread_cond_destroy(&api->pool.wake);
     (void)pthread_mutex_destroy(&api->pool.lock);
 }

@@ -64,6 +64,14 @@ static void on_closed(HttpStream *stream, void *userdata)
     unlink_subscriber(subscriber);
 }
 
+/* From our side: on_closed() is not called then. */
+static void close_subscriber(Subscriber *subscriber)
+{
+    HttpStream *stream = TAKE_PTR(subscriber->stream);
+    unlink_subscriber(subscriber);
+    http_stream_close(stream);
+}
+
 static void copy_rows(Subscriber *subscriber, const EventListRow *rows, size_t count)
 {
     arena_reset(subscriber->arena);
@@ -172,7 +180,7 @@ static void page_on_loop(Api *api, void *context)
         return;
     }
     if (subscriber->result < 0) {
-        http_stream_close(subscriber->stream);
+        close_subscriber(subscriber);
         return;
     }
     size_t count = subscriber->count;
@@ -263,7 +271,7 @@ void streams_drain(Api *api)
 {
     for (Subscriber *subscriber = api->streams->first, *next; subscriber; subscriber = next) {
         next = subscriber->next;
-        http_stream_close(subscriber->stream);
+        close_subscriber(subscriber);
     }
 }
 

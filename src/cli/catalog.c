@@ -108,8 +108,7 @@ static void print_warnings(const json_t *warnings)
     size_t index;
     json_t *warning;
     json_array_foreach (warnings, index, warning)
-        cli_warn("%s%s%s", json_text_at(warning, "message"), *json_text_at(warning, "field") ? ", at " : "",
-                 json_text_at(warning, "field"));
+        cli_warn("%s", json_text_at(warning, "message"));
 }
 
 static int catalog_import(Cli *cli, Error *error)
@@ -200,7 +199,7 @@ static void print_issues(const json_t *issues, const char *path, const char *tex
         if (document_locate(text, strlen(text), field, &line, &column))
             (void)printf(":%u:%u", line, column);
         (void)printf(": %s%s:%s ", style_begin(stdout, style), what, style_end(stdout));
-        if (*safe_field)
+        if (*safe_field && !string_starts_with(message, safe_field)) /* most messages begin with it */
             (void)printf("%s: ", safe_field);
         (void)printf("%s\n", message);
     }

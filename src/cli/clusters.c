@@ -169,7 +169,9 @@ static int clusters_list(Cli *cli, Error *error)
 static void print_progress(const json_t *cluster)
 {
     _cleanup_free_ char *action = text_safe(json_text_at(cluster, "progress.action"));
-    _cleanup_free_ char *status = text_safe(json_text_at(cluster, "progress.status"));
+    const char *told = json_text_at(cluster, "progress.status");
+    /* An execution's "terminated" is the API's word for a good end; a cluster's means that it is gone. */
+    _cleanup_free_ char *status = text_safe(string_equal(told, "terminated") ? "succeeded" : told);
     int64_t undecided = json_number_at(cluster, "progress.steps_undecided");
     if (!*status)
         return;
@@ -199,7 +201,7 @@ static int clusters_show(Cli *cli, Error *error)
     return 0;
 }
 
-/* Adds {"took": "0:12"} to each task that began. */
+/* Adds {"took": "0.12 s"} to each task that began. */
 static void add_durations(json_t *items)
 {
     size_t index;
@@ -207,11 +209,10 @@ static void add_durations(json_t *items)
     Usec now = clock_realtime(&system_clock);
     json_array_foreach (items, index, task) {
         Usec begin, end = now;
-        char text[24];
         if (timestamp_parse(json_text_at(task, "started_at"), &begin) < 0)
             continue;
         (void)timestamp_parse(json_text_at(task, "ended_at"), &end);
-        duration_format(end > begin ? end - begin : 0, text);
+        _cleanup_free_ char *text = duration_precise(end > begin ? end - begin : 0);
         (void)json_object_set_new(task, "took", json_string(text));
     }
 }

@@ -16,7 +16,7 @@ static const ViewField node_view[] = {
     {"IMAGE", "image_type", FIELD_TEXT, IN_BOTH | MAY_LACK},
     {"NUMBER", "number", FIELD_NUMBER, IN_DETAILS},
     {"PROVIDER'S ID", "provider_id", FIELD_TEXT, IN_DETAILS | MAY_LACK},
-    {"HOST KEYS", "host_keys", FIELD_LIST, IN_DETAILS | MAY_LACK},
+    {"HOST KEYS", "host_keys", FIELD_LIST, IN_DETAILS | MAY_LACK | HAS_LINES},
     {"OUTPUTS", "outputs", FIELD_MAP, IN_DETAILS | MAY_LACK},
     {"CREATED", "created_at", FIELD_TIME, IN_BOTH},
     {"CHANGED", "updated_at", FIELD_TIME, IN_DETAILS},

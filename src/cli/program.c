@@ -96,6 +96,7 @@ static int run(const ParsedOptions *options, void *context)
     Cli *cli = context;
     Error error = ERROR_INIT;
     const CliVerb *verb = find(options_verb(options)->name);
+    ASSERT(verb); /* the program's verbs are made of these tables */
     cli->options = options;
     cli->verb = verb->name;
     int r = read_format(cli, &error);

@@ -139,10 +139,10 @@ int cli_request(Cli *cli, const char *method, const char *path, const json_t *bo
     free(text);
     if (r >= 0 && ret_answer) {
         *ret_answer = NULL;
-        if (answer.body.size > 0)
-            r = json_parse(buffer_string(&answer.body), answer.body.size, ANSWER_LIMIT, ret_answer, error);
-        if (r < 0)
-            error_prefix(error, "the manager's answer cannot be read");
+        Error cause = ERROR_INIT;
+        if (answer.body.size > 0 &&
+            json_parse(buffer_string(&answer.body), answer.body.size, ANSWER_LIMIT, ret_answer, &cause) < 0)
+            r = error_set(error, ERROR_PROTOCOL, "the manager's answer cannot be read: %s", cause.text);
     }
     if (answer.body.data)
         memory_wipe(answer.body.data, answer.body.size);

@@ -43,7 +43,7 @@ int cli_show_object(Cli *cli, const char *path, const ViewField *fields, Error *
     return MIN(r, 0);
 }
 
-static char *safe_format(const char *format, va_list arguments)
+_printf_(1, 0) static char *safe_format(const char *format, va_list arguments)
 {
     _cleanup_free_ char *text = string_format_v(format, arguments);
     return text_safe(text);
@@ -129,9 +129,10 @@ int cli_report_error(const Cli *cli, const Error *error)
     (void)fflush(stdout);
     (void)fprintf(stderr, "%sbastide: %s:%s %s", style_begin(stderr, STYLE_BAD), cli->verb, style_end(stderr),
                   text);
-    if (*field && error->line > 0)
+    bool is_named = *field && strstr(text, field); /* the text says it already */
+    if (*field && !is_named && error->line > 0)
         (void)fprintf(stderr, " (field %s, line %u, column %u)", field, error->line, error->column);
-    else if (*field)
+    else if (*field && !is_named)
         (void)fprintf(stderr, " (field %s)", field);
     else if (error->line > 0)
         (void)fprintf(stderr, " (line %u, column %u)", error->line, error->column);

@@ -12,6 +12,7 @@
 #include "cli/trust.h"
 
 enum { CA_FILE_LIMIT = 64 * 1024 };
+static const char DEFAULT_TENANT[] = "default_tenant";
 
 /* Trust ------------------------------------------------------------------------------------- */
 
@@ -54,7 +55,7 @@ static int ask_about_ca(const FetchedCa *ca, const char *url, Error *error)
                   "and its SHA-256 fingerprint is\n"
                   "    %s%.48s\n    %s%s\n"
                   "Compare it with what the administrator tells you, or on the manager's machine with\n"
-                  "    openssl x509 -in PREFIX/share/bastide/ca.crt -noout -fingerprint -sha256\n",
+                  "    openssl x509 -in /opt/bastide/share/bastide/ca.crt -noout -fingerprint -sha256\n",
                   safe_url, subject, style_begin(stderr, STYLE_STRONG), fingerprint, fingerprint + 48,
                   style_end(stderr));
     return terminal_confirm("Is it the same? Type yes to trust it: ", "give --ca-fingerprint", error);
@@ -169,7 +170,7 @@ static json_t *token_request(const Profile *profile)
     return body;
 }
 
-static int ask_token(Cli *cli, Profile *profile, Error *error)
+static int ask_token_for_tenant(Cli *cli, Profile *profile, Error *error)
 {
     _cleanup_json_ json_t *answer = NULL, *body = token_request(profile);
     int r = cli_request(cli, "POST", "/tokens", body, &answer, error);
@@ -192,6 +193,38 @@ static bool must_change(Cli *cli)
     Error ignored = ERROR_INIT;
     return cli_get(cli, "/user", &user, &ignored) >= 0 &&
            json_is_true(json_object_get(user, "must_change_password"));
+}
+
+/* Without --tenant: the default one when the person is in it, else the first of theirs, else none. */
+static void choose_tenant(Profile *profile, const json_t *user)
+{
+    const json_t *tenants = json_object_get(user, "tenants");
+    bool is_in_default =
+        string_equal(json_text_at(user, "role"), "sys_admin") || json_object_get(tenants, DEFAULT_TENANT);
+    const char *name = json_object_iter_key(json_object_iter((json_t *)(uintptr_t)tenants));
+    free(profile->tenant);
+    profile->tenant = string_duplicate(is_in_default ? DEFAULT_TENANT : name);
+}
+
+static int ask_token(Cli *cli, Profile *profile, Error *error)
+{
+    _cleanup_json_ json_t *user = NULL;
+    bool is_guess = !profile->tenant;
+    if (is_guess)
+        profile->tenant = string_duplicate(DEFAULT_TENANT);
+    int r = ask_token_for_tenant(cli, profile, error);
+    if (r >= 0 || !is_guess)
+        return r;
+    free(profile->tenant);
+    profile->tenant = NULL;
+    if (error->code != ERROR_NOT_FOUND)
+        return r;
+    error_clear(error);
+    r = cli_get(cli, "/user", &user, error);
+    if (r < 0)
+        return r;
+    choose_tenant(profile, user);
+    return ask_token_for_tenant(cli, profile, error);
 }
 
 static int login_with_password(Cli *cli, Profile *profile, Error *error)
@@ -237,6 +270,8 @@ static int login_with_token(Cli *cli, Profile *profile, Error *error)
         r = cli_get(cli, "/user", &answer, error);
     if (r >= 0)
         replace(&profile->user, json_text_at(answer, "username"));
+    if (r >= 0 && !profile->tenant)
+        choose_tenant(profile, answer);
     return MIN(r, 0);
 }
 
@@ -257,8 +292,6 @@ static int login(Cli *cli, Error *error)
     profiles_get(cli->profiles, name, &profile);
     profile.token = secret_free(profile.token);
     replace(&profile.tenant, tenant);
-    if (!profile.tenant)
-        profile.tenant = string_duplicate("default_tenant");
     r = need_url(cli, &profile, &is_same_url, error);
     if (r >= 0)
         r = establish_trust(cli, &profile, is_same_url, error);
@@ -275,7 +308,8 @@ static int login(Cli *cli, Error *error)
     if (r < 0)
         return r;
     _cleanup_free_ char *until = time_relative(profile.expires_at, clock_realtime(&system_clock));
-    cli_done(cli, NULL, "Signed in to %s as %s, tenant %s%s%s%s.", profile.url, profile.user, profile.tenant,
+    cli_done(cli, NULL, "Signed in to %s as %s, %s%s%s%s%s.", profile.url, profile.user,
+             profile.tenant ? "tenant " : "in no tenant", profile.tenant ? profile.tenant : "",
              *until ? " (the token expires " : "", until, *until ? ")" : "");
     return 0;
 }

@@ -167,7 +167,8 @@ static int fetch(const char *host, const char *port, Buffer *answer, char **ret_
         session = SSL_new(context);
     bool is_good = session && SSL_set_fd(session, descriptor) == 1;
     if (is_good && ip_address_parse(host, &address) < 0)
-        is_good = SSL_set_tlsext_host_name(session, host) == 1;
+        is_good = SSL_ctrl(session, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                           (void *)(uintptr_t)host) == 1; /* the macro for this casts const away */
     int r = is_good && SSL_connect(session) == 1 ? 0 : -EPROTO;
     if (r >= 0)
         r = exchange(session, host, answer);

@@ -105,6 +105,18 @@ void duration_format(Usec duration, char destination[static 24])
         (void)string_print(destination, 24, "%" PRIu64 ":%02" PRIu64, seconds / 60, seconds % 60);
 }
 
+char *duration_precise(Usec duration)
+{
+    char text[24];
+    uint64_t centiseconds = MIN(duration, (Usec)60 * USEC_PER_SEC) / (10 * USEC_PER_MSEC);
+    if (centiseconds < 1000)
+        return string_format("%" PRIu64 ".%02" PRIu64 " s", centiseconds / 100, centiseconds % 100);
+    if (centiseconds < 6000)
+        return string_format("%" PRIu64 ".%" PRIu64 " s", centiseconds / 100, centiseconds / 10 % 10);
+    duration_format(duration, text);
+    return string_duplicate(text);
+}
+
 char *bytes_format(int64_t bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -276,6 +288,42 @@ static bool is_shown(const ViewField *field, const char *text)
     return (field->flags & IN_DETAILS) && (*text || !(field->flags & MAY_LACK));
 }
 
+/* The parts of lists and maps, which have a line each in details; owned. */
+static json_t *parts_of(const json_t *object, const ViewField *field)
+{
+    const json_t *value = json_at(object, field->member);
+    json_t *parts = json_array(), *item;
+    const char *name;
+    size_t index;
+    if (field->kind == FIELD_LIST && field->flags & HAS_LINES)
+        json_array_foreach (value, index, item) {
+            _cleanup_free_ char *text = plain_text(item);
+            (void)json_array_append_new(parts, json_string(text));
+        }
+    if (field->kind == FIELD_MAP)
+        json_object_foreach ((json_t *)(uintptr_t)value, name, item) {
+            _cleanup_free_ char *plain = plain_text(item), *text = string_format("%s: %s", name, plain);
+            (void)json_array_append_new(parts, json_string(text));
+        }
+    return parts;
+}
+
+static void print_label(const char *title, size_t width)
+{
+    (void)printf("%s%-*s%s  ", style_begin(stdout, STYLE_FAINT), (int)width, title, style_end(stdout));
+}
+
+static void print_parts(const json_t *parts, const char *title, size_t width)
+{
+    size_t index;
+    json_t *part;
+    json_array_foreach (parts, index, part) {
+        _cleanup_free_ char *text = text_safe(json_string_value(part));
+        print_label(index ? "" : title, width);
+        (void)printf("%s\n", text);
+    }
+}
+
 void view_details(const json_t *object, const ViewField *fields)
 {
     size_t width = 0;
@@ -285,10 +333,15 @@ void view_details(const json_t *object, const ViewField *fields)
             width = MAX(width, strlen(field->title));
     for (const ViewField *field = fields; field->title; field++) {
         _cleanup_free_ char *text = field_text(object, field, false, now);
+        _cleanup_json_ json_t *parts = parts_of(object, field);
         if (!is_shown(field, text))
             continue;
-        (void)printf("%s%-*s%s  %s%s%s\n", style_begin(stdout, STYLE_FAINT), (int)width, field->title,
-                     style_end(stdout), style_begin(stdout, field_style(field, text)), *text ? text : "-",
+        if (json_array_size(parts) > 1) {
+            print_parts(parts, field->title, width);
+            continue;
+        }
+        print_label(field->title, width);
+        (void)printf("%s%s%s\n", style_begin(stdout, field_style(field, text)), *text ? text : "-",
                      style_end(stdout));
     }
 }

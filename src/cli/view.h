@@ -37,6 +37,7 @@ enum {
     IN_BOTH = IN_LIST | IN_DETAILS,
     MAY_LACK = 1 << 2,   /* the column or line goes when there is nothing in it */
     MAY_SHRINK = 1 << 3, /* the column may be cut */
+    HAS_LINES = 1 << 4,  /* a list whose items have a line each in details, as maps always do */
 };
 
 typedef struct ViewField {
@@ -57,6 +58,8 @@ Style state_style(const char *state);
 char *time_relative(const char *timestamp, Usec now);
 /* "0:42", "12:05", "1:02:03" */
 void duration_format(Usec duration, char destination[static 24]);
+/* "0.31 s", "12.3 s", then as above; owned. */
+char *duration_precise(Usec duration);
 char *bytes_format(int64_t bytes);
 
 void view_print_json(const json_t *value, OutputFormat format);

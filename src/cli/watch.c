@@ -21,7 +21,7 @@ enum {
     EXIT_TIMED_OUT = 75,
 };
 static const Usec REFRESH_LEAST = 250 * USEC_PER_MSEC, REFRESH_MOST = 3 * USEC_PER_SEC;
-static const Usec IDLE_PAUSE = 8 * USEC_PER_SEC;
+static const Usec LAST_EVENTS_MOST = 3 * USEC_PER_SEC, IDLE_PAUSE = 8 * USEC_PER_SEC;
 static const Usec LOST_MOST = 60 * USEC_PER_SEC, UNDECIDED_PAUSE = 5 * USEC_PER_SEC;
 
 typedef struct Watch {
@@ -35,7 +35,7 @@ typedef struct Watch {
     char *recent[RECENT_MAX];
     Picture picture;
     unsigned frame;
-    bool is_dirty;
+    bool is_dirty, has_end; /* the last event of the execution was seen */
     Usec refreshed_at, lost_at, changed_at, ends_at;
 } Watch;
 
@@ -76,8 +76,9 @@ static int ask(Watch *watch, Error *error)
     int r = cli_get(watch->cli, execution_path, &answer, error);
     if (r < 0)
         return r;
-    if (json_number_at(answer, "finished_operations") !=
-        json_number_at(watch->execution, "finished_operations"))
+    if (json_number_at(answer, "running_operations") > 0 ||
+        json_number_at(answer, "finished_operations") !=
+            json_number_at(watch->execution, "finished_operations"))
         watch->changed_at = clock_monotonic(&system_clock);
     replace(&watch->execution, answer);
     r = cli_get(watch->cli, cluster_path, &answer, error);
@@ -132,8 +133,11 @@ static const char *hostname_of(const Watch *watch, const char *node_id)
 
 static void take_event(Watch *watch, const json_t *event)
 {
-    if (!*json_text_at(event, "type"))
+    const char *type = json_text_at(event, "type");
+    if (!*type)
         return;
+    watch->has_end |= string_equal(type, "execution_succeeded") || string_equal(type, "execution_failed") ||
+                      string_equal(type, "execution_cancelled");
     bool with_colour = watch->is_live ? terminal_has_colour(stdout) : terminal_has_colour(watch->stream);
     const char *hostname = hostname_of(watch, json_text_at(event, "node_id"));
     if (!watch->is_live) {
@@ -386,7 +390,6 @@ static void print_failures(Watch *watch, const char *state, const char *advice)
 
 static int conclude(Watch *watch)
 {
-    char time[24];
     const char *status = json_text_at(watch->execution, "status");
     bool is_good = string_equal(status, "terminated");
     FILE *stream = watch->stream;
@@ -394,7 +397,7 @@ static int conclude(Watch *watch)
     _cleanup_free_ char *cause = text_safe(json_text_at(watch->execution, "error"));
     _cleanup_free_ char *workflow = text_safe(json_text_at(watch->execution, "workflow_id"));
     int64_t nodes = json_number_at(watch->cluster, "nodes");
-    duration_format(elapsed(watch), time);
+    _cleanup_free_ char *time = duration_precise(elapsed(watch));
     if (cli_show_raw(watch->cli, watch->cluster) && is_good)
         return EXIT_SUCCESS;
     if (is_good) {
@@ -442,7 +445,8 @@ static int watch_loop(Watch *watch, Error *error)
             r = refresh(watch, error);
     }
     /* The last events may still be on their way. */
-    for (unsigned i = 0; i < 3 && r >= 0 && !watch->is_live; i++) {
+    Usec end = clock_monotonic(&system_clock) + LAST_EVENTS_MOST;
+    while (r >= 0 && !watch->is_live && !watch->has_end && clock_monotonic(&system_clock) < end) {
         (void)wait_a_little(watch);
         r = take_events(watch, error);
     }

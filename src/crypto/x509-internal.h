@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* What x509.c (reading, checking) and x509-issue.c (signing, the keeper alone) share. Any thread; the objects belong to
- * whoever made them. */
+/* What x509.c (reading, checking) and x509-issue.c (signing, the keeper alone) share. Any thread; the objects
+ * belong to whoever made them. */
 
 #include "crypto/key-internal.h"
 #include "crypto/x509.h"

@@ -229,22 +229,40 @@ static int enter(Transition *transition, TaskKey key, const char *kind, const ch
     return finish_join(transition, key);
 }
 
+static int release_successors(Transition *transition, TaskKey key, Frontier *frontier,
+                              ExecutionProgress *progress)
+{
+    TasksSuccessorsRow *rows;
+    size_t count;
+    int r = statement_tasks_successors(transition->transaction,
+                                       &(TasksSuccessorsParameters){.tenant = key.tenant,
+                                                                    .execution_id = key.execution_id,
+                                                                    .predecessor = key.number},
+                                       &rows, &count, transition->error);
+    bool is_waiting_on = false; /* for others */
+    for (size_t i = 0; i < count && r >= 0; i++) {
+        if (rows[i].waiting_for > 1)
+            is_waiting_on = true;
+        else
+            r = enter(transition, (TaskKey){key.tenant, key.execution_id, rows[i].number}, rows[i].kind,
+                      rows[i].node_id, frontier, progress);
+    }
+    if (r >= 0 && is_waiting_on)
+        r = statement_tasks_count_down(transition->transaction,
+                                       &(TasksCountDownParameters){.tenant = key.tenant,
+                                                                   .execution_id = key.execution_id,
+                                                                   .predecessor = key.number},
+                                       transition->error);
+    return MIN(r, 0);
+}
+
 static int drain_frontier(Transition *transition, TaskKey key, Frontier *frontier,
                           ExecutionProgress *progress)
 {
     while (frontier->count > 0) {
         int64_t number = frontier->numbers[--frontier->count];
-        TasksReleaseSuccessorsRow *rows;
-        size_t count;
-        int r = statement_tasks_release_successors(
-            transition->transaction,
-            &(TasksReleaseSuccessorsParameters){
-                .tenant = key.tenant, .execution_id = key.execution_id, .predecessor = number},
-            &rows, &count, transition->error);
-        for (size_t i = 0; i < count && r >= 0; i++)
-            if (rows[i].waiting_for == 0)
-                r = enter(transition, (TaskKey){key.tenant, key.execution_id, rows[i].number}, rows[i].kind,
-                          rows[i].node_id, frontier, progress);
+        int r = release_successors(transition, (TaskKey){key.tenant, key.execution_id, number}, frontier,
+                                   progress);
         if (r < 0)
             return r;
     }

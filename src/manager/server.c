@@ -229,7 +229,11 @@ static void stop(Server *server)
     admin_socket_free(server->admin);
     http_server_free(server->external);
     http_server_free(server->internal);
-    /* Jobs that are queued still answer through the API: the store ends first. */
+    /* What runs on the API's threads needs the store, and the store's jobs answer through the API. */
+    if (server->api) {
+        api_drain(server->api);
+        api_stop_work(server->api);
+    }
     store_close(server->store);
     api_free(server->api);
     sd_event_unref(server->event);

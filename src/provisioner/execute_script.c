@@ -133,8 +133,10 @@ static int run_on_node(ExecuteContext *context, const NodeDoor *door, NodeStep *
 {
     Output output = {.context = context, .streams = {MASK_STREAM(context->mask), MASK_STREAM(context->mask)}};
     step->output = take_output;
-    step->userdata = &output;
+    step->userdata = &output; /* cppcheck-suppress autoVariables ; taken back below */
     int r = node_run_step(door, step, ret_result, error);
+    step->output = NULL;
+    step->userdata = NULL;
     end_output(&output);
     return r;
 }

@@ -20,7 +20,7 @@ typedef struct Mailbox {
     pthread_cond_t condition;
     unsigned references;
     Buffer frames; /* of the runner, whole ones */
-    bool is_over, is_abandoned;
+    bool is_over, is_abandoned, may_have_arrived;
     Error error; /* set when it is over without a last answer */
 } Mailbox;
 
@@ -64,8 +64,10 @@ static void deliver(const SshEvent *event, void *userdata)
         if (buffer_append(&mailbox->frames, frame, event->message->body_size + MESSAGE_HEADER_SIZE) < 0)
             (void)error_set(&mailbox->error, ERROR_TOO_LARGE, "the runner sends faster than it can be taken");
     }
-    if (event->error)
+    if (event->error) {
         mailbox->error = *event->error;
+        mailbox->may_have_arrived = event->may_have_arrived;
+    }
     if (event->is_last)
         mailbox->is_over = true;
     (void)pthread_cond_signal(&mailbox->condition);
@@ -261,9 +263,10 @@ typedef struct Following {
     const NodeDoor *door;
     const NodeStep *step;
     uint64_t offsets[2]; /* what the caller has had of stdout and stderr */
-    bool is_sent;        /* the node may know the step */
+    bool has_put;        /* files were put there, so a node that lacks them is broken */
     bool has_cancelled, may_have_begun;
-    Usec lost_since; /* 0 = connected */
+    bool is_answered; /* the runner itself refused: its ERROR, not one of the connection */
+    Usec lost_since;  /* 0 = connected */
     NodeStepResult *result;
 } Following;
 
@@ -347,6 +350,7 @@ static int take_message(Following *following, const MessageView *view, Error *er
     switch (view->type) {
     case RUNNER_STARTED:
         following->lost_since = 0;
+        following->may_have_begun = true;
         return 0;
     case RUNNER_OUTPUT:
         take_output(following, view);
@@ -359,7 +363,7 @@ static int take_message(Following *following, const MessageView *view, Error *er
                                               .message = message_get_string(view, NEEDS_DECISION_TEXT, 0)};
         return 1;
     case RUNNER_ERROR:
-        following->may_have_begun = false;
+        following->is_answered = true;
         return runner_error(view, error);
     default:
         return error_set(error, ERROR_PROTOCOL, "the runner gave an answer of another kind");
@@ -413,7 +417,7 @@ static int follow_once(Following *following, Error *error)
     Mailbox *mailbox = post(door, &frame, 0, error);
     if (!mailbox)
         return -EIO;
-    following->is_sent = following->may_have_begun = true;
+    following->is_answered = false;
     _cleanup_buffer_ Buffer frames = BUFFER_INIT;
     Error failure = ERROR_INIT;
     int r = 0;
@@ -426,6 +430,9 @@ static int follow_once(Following *following, Error *error)
         if (r == 0 && !is_over && !following->has_cancelled && step_is_cancelled(following->step))
             cancel_step(following);
     }
+    /* Once it is over, nobody else touches the mailbox. */
+    if (is_over ? mailbox->may_have_arrived : r < 0 && !following->is_answered)
+        following->may_have_begun = true;
     mailbox_unref(mailbox, true);
     if (r == 0) {
         if (error)
@@ -435,13 +442,22 @@ static int follow_once(Following *following, Error *error)
     return r;
 }
 
+/* Most steps find their files on the node, so the step is sent at once, and the files only when the node says
+ * that it lacks (or mistrusts) them. */
 static int try_step(Following *following, Error *error)
 {
-    if (!following->is_sent) {
-        int r = put_missing(following->door, following->step, error);
-        if (r < 0)
-            return r;
+    Error failure = ERROR_INIT;
+    int r = follow_once(following, &failure);
+    bool lacks_files = r < 0 && (failure.code == ERROR_NOT_FOUND || failure.code == ERROR_UNTRUSTED) &&
+                       !following->may_have_begun && following->is_answered && !following->has_put;
+    if (!lacks_files) {
+        *error = failure;
+        return r;
     }
+    r = put_missing(following->door, following->step, error);
+    if (r < 0)
+        return r;
+    following->has_put = true;
     return follow_once(following, error);
 }
 
@@ -457,11 +473,6 @@ int node_run_step(const NodeDoor *door, const NodeStep *step, NodeStepResult *re
         if (following.lost_since == 0) {
             following.lost_since = now;
             attempt = 0;
-        }
-        /* The content was spoilt or forgotten there: send it again. */
-        if (failure.code == ERROR_UNTRUSTED && following.is_sent && attempt == 0) {
-            following.is_sent = false;
-            continue;
         }
         bool is_hopeless =
             !is_of_connection(&failure) || now >= following.lost_since + step->patience || is_abandoned(door);

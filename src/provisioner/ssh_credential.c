@@ -62,6 +62,18 @@ int ssh_credential_set_certificate(SshCredential *credential, const char *line, 
     return 0;
 }
 
+int ssh_credential_from_key(ssh_key key, const char *certificate, Usec expires,
+                            SshCredential **ret_credential, Error *error)
+{
+    _cleanup_ssh_credential_ SshCredential *credential = NEW(SshCredential);
+    credential->references = 1;
+    credential->key = key;
+    int r = ssh_credential_set_certificate(credential, certificate, expires, error);
+    if (r >= 0)
+        *ret_credential = TAKE_PTR(credential);
+    return r;
+}
+
 SshCredential *ssh_credential_ref(SshCredential *credential)
 {
     atomic_fetch_add(&credential->references, 1);

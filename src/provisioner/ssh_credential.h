@@ -16,6 +16,9 @@ typedef struct SshCredential SshCredential;
 
 /* A fresh key without a certificate; *ret_public is its line "ssh-ed25519 AAAA…", owned. */
 int ssh_credential_new(SshCredential **ret_credential, char **ret_public, Error *error);
+/* Of a key that exists already (taken over); for tests and benchmarks. */
+int ssh_credential_from_key(ssh_key key, const char *certificate, Usec expires,
+                            SshCredential **ret_credential, Error *error);
 /* Adds the certificate line; once. */
 int ssh_credential_set_certificate(SshCredential *credential, const char *line, Usec expires, Error *error);
 SshCredential *ssh_credential_ref(SshCredential *credential);

@@ -43,6 +43,8 @@ typedef struct SshEvent {
     const MessageView *message; /* NULL when the request ended with an error */
     const Error *error;
     bool is_last;
+    bool may_have_arrived; /* with an error: the runner may have read the request before the connection was
+                              lost */
 } SshEvent;
 typedef void (*SshCallback)(const SshEvent *event, void *userdata);
 

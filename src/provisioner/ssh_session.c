@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libssh/callbacks.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -115,7 +114,7 @@ Session *session_free(Session *session)
 
 void session_end_requests(Session *session, const Error *error)
 {
-    SshEvent event = {.error = error, .is_last = true};
+    SshEvent event = {.error = error, .is_last = true, .may_have_arrived = session->state == SESSION_READY};
     while (session->requests) {
         SshRequest *request = session->requests;
         session->requests = request->next;
@@ -504,7 +503,7 @@ static void end_late_requests(Session *session, Usec now)
         *link = request->next;
         Error error = ERROR_INIT;
         (void)error_set(&error, ERROR_TIMED_OUT, "the runner on %s did not answer in time", session->address);
-        SshEvent event = {.error = &error, .is_last = true};
+        SshEvent event = {.error = &error, .is_last = true, .may_have_arrived = true};
         request->callback(&event, request->userdata);
         free(request);
     }

@@ -200,8 +200,10 @@ static void mark_lost(Worker *worker, const char *task, int64_t attempt)
 {
     STRING_MAP_FOREACH (worker->running, i) {
         Running *running = i.value;
-        if (string_equal(running->task->id, task) && running->task->attempt < attempt)
-            running->is_lost = running->context.is_abandoned = true;
+        if (string_equal(running->task->id, task) && running->task->attempt < attempt) {
+            running->is_lost = true;
+            running->context.is_abandoned = true;
+        }
     }
 }
 

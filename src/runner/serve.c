@@ -239,16 +239,15 @@ static int start_unless_known(Server *server, const StepRequest *request, char t
 {
     const RunnerState *state = server->state;
     _cleanup_free_ char *directory = runner_step_path(state, request->step, NULL);
-    if (mkdir(directory, 0700) >= 0)
-        (void)file_sync_parent(directory);
-    else if (errno != EEXIST)
+    if (mkdir(directory, 0700) < 0 && errno != EEXIST)
         return -errno;
     _cleanup_close_ int lock = runner_step_lock(state, request->step);
     if (lock == -EAGAIN)
         return 0;
     if (lock < 0)
         return lock;
-    if (has_file(state, request->step, "done"))
+    StepDone done;
+    if (runner_done_read(state, request->step, &done) >= 0)
         return 0;
     if (has_file(state, request->step, "begun")) {
         if (!request->is_idempotent)
@@ -262,6 +261,19 @@ static int start_unless_known(Server *server, const StepRequest *request, char t
     return 1;
 }
 
+static bool has_content(const RunnerState *state, const StepRequest *request)
+{
+    for (size_t i = 0; i < request->file_count; i++)
+        if (!content_has(state, request->files[i].digest))
+            return false;
+    return true;
+}
+
+static bool is_known(const RunnerState *state, const char *step)
+{
+    return has_file(state, step, "begun") || runner_step_is_running(state, step) == 1;
+}
+
 static int handle_run(Server *server, const MessageView *view, Buffer *outgoing)
 {
     StepRequest request;
@@ -270,6 +282,8 @@ static int handle_run(Server *server, const MessageView *view, Buffer *outgoing)
     if (r < 0)
         r = answer_error(outgoing, view->request_id, "bad_request",
                          "the step breaks a limit, or its script is not among its files");
+    else if (!is_known(server->state, request.step) && !has_content(server->state, &request))
+        r = answer_error(outgoing, view->request_id, "not_found", "files of the step are not on this node");
     else {
         r = start_unless_known(server, &request, text);
         r = r < 0 ? answer_errno(outgoing, view->request_id, r, text)

@@ -193,16 +193,31 @@ int runner_step_lock(const RunnerState *state, const char *step)
 
 /* --- journal --- */
 
+/* Written in place, not by rename: the first sync then carries the directory's entry along on journaling file
+ * systems, and the ones of the directories that follow find nothing left to do. A crash in the middle leaves
+ * a file without its last line. */
+static int write_journal(const RunnerState *state, const char *step, const char *name, const char *text)
+{
+    _cleanup_free_ char *path = runner_step_path(state, step, name);
+    _cleanup_close_ int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file < 0)
+        return -errno;
+    int r = write_full(file, text, strlen(text));
+    if (r >= 0 && fsync(file) < 0)
+        r = -errno;
+    if (r >= 0)
+        r = file_sync_parent(path);
+    _cleanup_free_ char *directory = runner_step_path(state, step, NULL);
+    return r < 0 ? r : file_sync_parent(directory);
+}
+
 int runner_done_write(const RunnerState *state, const char *step, const StepDone *done)
 {
     _cleanup_buffer_ Buffer text = BUFFER_INIT_LIMIT(JOURNAL_LIMIT);
-    int r = buffer_append_format(&text, "exit %d\nsignal %d\ntimed_out %d\ncancelled %d\nmessage %s\n",
+    int r = buffer_append_format(&text, "exit %d\nsignal %d\ntimed_out %d\ncancelled %d\nmessage %s\nend\n",
                                  done->exit_status, done->signal, done->is_timed_out, done->is_cancelled,
                                  done->message);
-    if (r < 0)
-        return r;
-    _cleanup_free_ char *path = runner_step_path(state, step, "done");
-    return file_write_atomic(path, text.data, text.size, 0600);
+    return r < 0 ? r : write_journal(state, step, "done", buffer_string(&text));
 }
 
 int runner_done_read(const RunnerState *state, const char *step, StepDone *ret_done)
@@ -211,6 +226,8 @@ int runner_done_read(const RunnerState *state, const char *step, StepDone *ret_d
     int r = file_read(path, JOURNAL_LIMIT, &text, NULL);
     if (r < 0)
         return r;
+    if (!string_ends_with(text, "\nend\n"))
+        return -ENOENT; /* the node went down while it was written: how the step ended is not known */
     StepDone done = {0};
     int timed_out, cancelled, position = 0;
     int count = sscanf(text, "exit %d\nsignal %d\ntimed_out %d\ncancelled %d\nmessage%n", &done.exit_status,
@@ -231,10 +248,7 @@ int runner_begun_write(const RunnerState *state, const char *step, pid_t session
     char text[256];
     int r = string_print(text, sizeof(text), "boot %s\nsession %d\ntime %" PRId64 "\n", state->boot_id,
                          session, (int64_t)time(NULL));
-    if (r < 0)
-        return r;
-    _cleanup_free_ char *path = runner_step_path(state, step, "begun");
-    return file_write_atomic(path, text, strlen(text), 0600);
+    return r < 0 ? r : write_journal(state, step, "begun", text);
 }
 
 int runner_begun_read(const RunnerState *state, const char *step, StepBegun *ret_begun)

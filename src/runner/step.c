@@ -62,6 +62,8 @@ static int copy_files(const RunnerState *state, const StepRequest *request, cons
 static int write_secrets(const RunnerState *state, const StepRequest *request, char text[static 512])
 {
     int r = runner_secrets_wipe(state, request->step);
+    if (r >= 0 && request->secret_count == 0)
+        return 0;
     _cleanup_free_ char *directory = runner_secrets_path(state, request->step);
     if (r >= 0 && mkdir(directory, 0700) < 0)
         r = -errno;

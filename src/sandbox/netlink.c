@@ -17,6 +17,13 @@
 #include "base/file.h"
 #include "base/string.h"
 
+/* The kernel's macros for walking messages (NLMSG_NEXT, RTA_DATA and so on) go through char * without const.
+ */
+#ifdef __clang__
+#    pragma clang diagnostic ignored "-Wcast-qual"
+#    pragma clang diagnostic ignored "-Wcast-align"
+#endif
+
 enum { REQUEST_MAX = 8192, ANSWER_MAX = 65536, ANSWER_TIMEOUT_MS = 20000 };
 
 typedef struct Request {

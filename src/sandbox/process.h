@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Running a helper program, without a shell and with nothing inherited but its three standard streams. The calling thread
- * waits; nothing is kept. */
+/* Running a helper program, without a shell and with nothing inherited but its three standard streams. The
+ * calling thread waits; nothing is kept. */
 
 #include <stddef.h>
 

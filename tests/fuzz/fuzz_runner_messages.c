@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What a provisioner sends to a runner and a runner to a provisioner, as far as it is parsed: frames against both tables, packed pairs, rulesets,
- * flat parameters. (Requests are not carried out: they would write files and start programs.) */
+/* What a provisioner sends to a runner and a runner to a provisioner, as far as it is parsed: frames against
+ * both tables, packed pairs, rulesets, flat parameters. (Requests are not carried out: they would write files
+ * and start programs.) */
 
 #include <stdlib.h>
 

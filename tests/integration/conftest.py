@@ -30,9 +30,9 @@ def start_installation(pytestconfig):
         yield installation
 
 
-@pytest.fixture(name="fresh")
-def start_fresh_installation(pytestconfig):
-    """One of its own, for tests that break something."""
+@pytest.fixture(scope="session", name="breakable")
+def start_breakable_installation(pytestconfig):
+    """Another one, for tests that kill programs or edit the database; they leave it whole."""
     with Installation(build_directory(), pytestconfig.getoption("database")) as installation:
         yield installation
 

@@ -89,7 +89,7 @@ class EventStream:
                 event["data"] = json_module.loads(event["data"])
                 return event
             name, _, value = text.partition(":")
-            if name:
+            if name in ("id", "event", "data"):  # not the advice about reconnecting
                 event[name] = value.removeprefix(" ")
 
 
@@ -121,10 +121,14 @@ class Installation:
         self._stack.close()
 
     def _end(self):
-        for name in ("manager", "keeper"):
-            if name in self.processes:
-                self.processes[name].stop()
+        ended = [name for name, process in self.processes.items() if process.pid and not process.is_running()]
+        statuses = {name: self.processes[name].stop() for name in ("manager", "keeper") if name in self.processes}
         self.check_sanitizers()
+        for name in ended:
+            raise ServiceError(f"{name} ended by itself with status {statuses[name]}\n{self.log(name)[-4000:]}")
+        for name, status in statuses.items():
+            if status not in (0, None):
+                raise ServiceError(f"{name} stopped with status {status}\n{self.log(name)[-4000:]}")
 
     def _prepare(self, stack):
         self.prefix = stack.enter_context(temporary_folder())
@@ -263,7 +267,7 @@ class Installation:
         if self.postgresql:
             return self.postgresql.query(statement, "bastide")
         return run(["/usr/bin/python3", "-c",
-                    "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as c: c.execute(sys.argv[2])",
+                    "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as c: c.executescript(sys.argv[2])",
                     self.database_file, statement], user=MANAGER_USER)
 
     # Requests --------------------------------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ PERMISSION_ROW(NODE_SSH, "node_ssh", TENANT, ROLES_WORKERS, "get a short-lived S
 PERMISSION_ROW(EXECUTION_LIST, "execution_list", TENANT, ROLES_MEMBERS, "list executions")
 PERMISSION_ROW(EXECUTION_GET, "execution_get", TENANT, ROLES_MEMBERS, "see an execution and its operations")
 PERMISSION_ROW(EXECUTION_CANCEL, "execution_cancel", TENANT, ROLES_WORKERS, "cancel an execution")
-PERMISSION_ROW(EXECUTION_DECIDE, "execution_decide", TENANT, ROLES_WORKERS, "decide about a step with an unknown outcome")
+PERMISSION_ROW(EXECUTION_DECIDE, "execution_decide", TENANT, ROLES_WORKERS,
+               "decide about a step with an unknown outcome")
 PERMISSION_ROW(EVENT_LIST, "event_list", TENANT, ROLES_MEMBERS, "read events")
 PERMISSION_ROW(BUNDLE_LIST, "bundle_list", TENANT, ROLES_MEMBERS, "list bundles")
 PERMISSION_ROW(BUNDLE_UPLOAD, "bundle_upload", TENANT, ROLE_BIT(MANAGER), "upload a bundle")

@@ -64,10 +64,10 @@ static void fold(char *path)
 static int refuse(Walk *walk, const char *path, const char *why)
 {
     char shown[121];
-    size_t length = 0;
-    for (; path[length] && length < sizeof(shown) - 1; length++)
-        shown[length] = isprint((unsigned char)path[length]) ? path[length] : '?';
-    shown[length] = '\0';
+    (void)string_copy(shown, sizeof(shown), path);
+    for (char *letter = shown; *letter; letter++)
+        if (!isprint((unsigned char)*letter))
+            *letter = '?';
     return error_set(walk->error, ERROR_BAD_DOCUMENT, "the archive is refused: '%s' %s", shown, why);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Walking an archive and reading its manifest, shared by the files of this folder only. Any thread; nothing is kept
- * between calls. */
+/* Walking an archive and reading its manifest, shared by the files of this folder only. Any thread; nothing
+ * is kept between calls. */
 
 #include "domain/bundle/bundle.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The parsers of the single kinds of documents, shared by the files of this folder only. One thread at a time per entry; what
- * they make belongs to the entry's arena. */
+/* The parsers of the single kinds of documents, shared by the files of this folder only. One thread at a time
+ * per entry; what they make belongs to the entry's arena. */
 
 #include "domain/catalog/catalog.h"
 #include "domain/catalog/members.h"

@@ -5,7 +5,7 @@
  * there are. Pure and deterministic: no clock, no randomness, no I/O, no floating point; the same problem
  * gives the same answer on every machine. Complete: IMPOSSIBLE is a proof, and comes with a smallest set of
  * constraints that contradict each other. Bounded: a budget of steps, after which it says GAVE_UP. Any
- * thread; nothing is shared between calls.
+ * thread; nothing is shared between calls; one may use 1 MiB of stack.
  *
  * Rules. A service that no constraint mentions is on every node. Every other requested service is on at least
  * one node, unless a minimum of 0 was stated. A node has all members of a must-coexist set or none, never all

@@ -189,7 +189,7 @@ typedef struct Branching {
     bool *is_forbidden;
 } Branching;
 
-enum { DEPTH_MAX = 256 };
+enum { DEPTH_MAX = 128 }; /* about 6 KiB of stack each */
 
 static Answer branch(Branching *branching, const State *state, size_t depth, bool *ret_is_refuted);
 

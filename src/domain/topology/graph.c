@@ -156,13 +156,13 @@ int task_graph_critical_path(const TaskGraph *graph, uint32_t **ret_path, size_t
     for (size_t i = 0; i < n; i++) {
         uint32_t task = order[i];
         length[task] += graph->tasks[task].action != TASK_JOIN;
-        if (length[task] > longest || (length[task] == longest && task < last)) {
+        if (length[task] > longest || (task < last && length[task] == longest)) {
             longest = length[task];
             last = task;
         }
         for (size_t j = successors.start[task]; j < successors.start[task + 1]; j++) {
             uint32_t next = successors.items[j];
-            if (length[task] > length[next] || (length[task] == length[next] && task < before[next])) {
+            if (length[task] > length[next] || (task < before[next] && length[task] == length[next])) {
                 length[next] = length[task];
                 before[next] = task;
             }

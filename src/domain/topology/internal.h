@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Matrices of dependencies and the growing graph, shared by the files of this folder only. Pure; matrices are owned by the
- * caller. */
+/* Matrices of dependencies and the growing graph, shared by the files of this folder only. Pure; matrices are
+ * owned by the caller. */
 
 #include "domain/topology/graph.h"
 

@@ -34,7 +34,7 @@ SELECT COUNT(*) AS clusters!int, COALESCE(SUM(node_count), 0) AS nodes!int FROM 
 -- node_insert: exec
 INSERT INTO nodes (tenant, id, cluster_id, number, hostname, services, hardware_type, flavor, image_type, image, status, provider_id,
     addresses, host_keys, ssh_user, ssh_port, outputs, active_task, created_at, updated_at)
-VALUES (:tenant, :id, :cluster_id, :number, :hostname, :services, :hardware_type, :flavor, :image_type, :image, 'planned', '',
+VALUES (:tenant, :id, :cluster_id, :number, :hostname, :services, :hardware_type, :flavor, :image_type, :image, 'planned', :provider_id,
     '{}', '[]', :ssh_user, 22, '{}', 0, :created_at, :created_at);
 
 -- node_get: one
@@ -106,7 +106,8 @@ WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number ORD
 
 -- tasks_of_node: many
 SELECT execution_id, number, action, service, state, error_message, started_at, finished_at FROM tasks
-WHERE tenant = :tenant AND node_id = :node_id ORDER BY started_at, number LIMIT :maximum!int;
+WHERE tenant = :tenant AND node_id = :node_id
+ORDER BY CASE WHEN started_at = 0 THEN 1 ELSE 0 END, started_at, number LIMIT :maximum!int;
 
 -- event_list: many
 SELECT sequence, time, type, severity, cluster_id, execution_id, node_id, task, message, data FROM events
@@ -123,3 +124,8 @@ ORDER BY sequence DESC LIMIT :maximum!int OFFSET :offset!int;
 -- event_last_sequence: one
 -- across tenants: only the number, to know where a stream begins
 SELECT COALESCE(MAX(sequence), 0) AS sequence!int FROM events;
+
+-- provider_ids_in_use: many
+-- The machines of a provider that nodes have.
+SELECT n.provider_id FROM nodes n JOIN clusters c ON c.id = n.cluster_id AND c.tenant = :tenant
+WHERE n.tenant = :tenant AND c.provider = :provider AND n.status <> 'deleted' AND n.provider_id <> '';

@@ -49,15 +49,22 @@ UPDATE executions SET status = :status, finished_at = :finished_at WHERE tenant 
 SELECT number, kind, node_id, action FROM tasks
 WHERE tenant = :tenant AND execution_id = :execution_id AND state = 'waiting' AND waiting_for = 0 ORDER BY number;
 
--- tasks_release_successors: many
--- One predecessor less for each successor.
+-- tasks_successors: many
+-- Who waits for a task, and for how many in all. CROSS JOIN: SQLite must begin with the edges, which are few.
+SELECT t.number, t.waiting_for, t.kind, t.node_id
+FROM task_edges e CROSS JOIN tasks t
+WHERE e.tenant = :tenant AND e.execution_id = :execution_id AND e.predecessor = :predecessor
+    AND t.tenant = :tenant AND t.execution_id = :execution_id AND t.number = e.successor AND t.state = 'waiting'
+ORDER BY e.successor;
+
+-- tasks_count_down: exec
+-- One predecessor less for each successor that waits for others, too; the last one makes it ready, which is another statement.
 UPDATE tasks SET waiting_for = waiting_for - 1
-WHERE tenant = :tenant AND execution_id = :execution_id AND state = 'waiting'
-    AND number IN (SELECT successor FROM task_edges WHERE tenant = :tenant AND execution_id = :execution_id AND predecessor = :predecessor)
-RETURNING number, waiting_for, kind, node_id, action;
+WHERE tenant = :tenant AND execution_id = :execution_id AND state = 'waiting' AND waiting_for > 1
+    AND number IN (SELECT successor FROM task_edges WHERE tenant = :tenant AND execution_id = :execution_id AND predecessor = :predecessor);
 
 -- task_set_ready: exec
-UPDATE tasks SET state = 'ready', is_runnable = :is_runnable, ready_at = :ready_at, not_before = :not_before
+UPDATE tasks SET state = 'ready', waiting_for = 0, is_runnable = :is_runnable, ready_at = :ready_at, not_before = :not_before
 WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number;
 
 -- task_set_runnable: exec
@@ -110,7 +117,7 @@ SELECT tenant FROM executions WHERE id = :id;
 
 -- task_finish: exec
 UPDATE tasks SET state = :state, error_code = :error_code, error_message = :error_message, result = :result, finished_at = :finished_at,
-    failures = :failures, is_runnable = 0
+    failures = :failures, waiting_for = 0, is_runnable = 0
 WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number;
 
 -- task_retry: exec

@@ -79,3 +79,7 @@ WHERE execution_id = :execution_id AND number = :number AND state = 'leased' AND
 -- provisioner_has_cluster: one
 -- across tenants: a certificate for a cluster's nodes goes only to a provisioner that holds a task of that cluster
 SELECT COUNT(*) AS total!int FROM tasks WHERE cluster_id = :cluster_id AND state = 'leased' AND provisioner_id = :provisioner_id AND epoch = :epoch;
+
+-- cluster_provider: one
+-- across tenants: asked for a cluster that the provisioner holds a task of
+SELECT tenant, provider, snapshot FROM clusters WHERE id = :id;

@@ -6,7 +6,7 @@
 
 read   GET of one catalog document (TLS, token, membership, authorisation), beside nginx answering the same bytes with
        `return 200` over TLS with the same kind of certificate; wrk drives both in turn.
-write  POST /tokens (a row, an audit record, a commit to disk before each answer), beside a bare SQLite loop that
+write  POST /tokens and PATCH /tenants/users (a row, an audit record, a commit to disk before each answer), beside a bare SQLite loop that
        commits the same rows one by one and in batches.
 idle   resident memory of manager and keeper doing nothing, time from start to the first answer, size of the programs;
        PostgreSQL idle as the peer.
@@ -90,8 +90,8 @@ class Load:
             ["wrk", "-t1", f"-c{options.connections}", f"-d{options.seconds}s", "-s", self._script, self._url],
             check=True, capture_output=True, text=True).stdout
         requests, duration, p50, p99, errors = map(int, re.search(r"RESULT (.*)", text).group(1).split())
-        if errors:
-            sys.exit(f"{self.name}: {errors} errors\n{text}")
+        if errors or not requests:
+            sys.exit(f"{self.name}: {requests} answers, {errors} errors in {options.seconds} s\n{text}")
         self.rows.append((requests * 1e6 / duration, (cpu_seconds(self._pid) - before) * 1e6 / requests, p50, p99))
 
     def median(self, column):
@@ -136,7 +136,7 @@ def bench_read(bastide, folder, options):
     for load in loads:
         load.print()
     print(f"  ratio {loads[0].median(0) / loads[1].median(0):.2f} (target 0.60), p99 {loads[0].median(3) / 1000:.2f} ms "
-          "(target 5)")
+          f"(target 5); CPU ratio {loads[1].median(1) / loads[0].median(1):.2f}")
 
 
 class BareCommits:
@@ -174,21 +174,26 @@ class BareCommits:
 
 def bench_write(bastide, folder, options):
     headers = {**bastide.credentials(), "Content-Type": "application/json"}
-    load = Load(folder, "bastide-write", bastide.processes["manager"].pid,
-                f"https://{LOOPBACK}:{bastide.external_port}{BASE}/tokens", method="POST", headers=headers,
+    pid, base = bastide.processes["manager"].pid, f"https://{LOOPBACK}:{bastide.external_port}{BASE}"
+    load = Load(folder, "new token", pid, f"{base}/tokens", method="POST", headers=headers,
                 body='{"description":"bench"}')
+    member = Load(folder, "new role", pid, f"{base}/tenants/users", method="PATCH", headers=headers,
+                  body=json.dumps({"tenant_name": DEFAULT_TENANT, "username": "admin", "role": "manager"}))
     bare = BareCommits(bastide.database_file, folder / "bare.db")
     single, batched = [], []
     for _ in range(options.rounds):
         load.measure(options)
+        member.measure(options)
         single.append(bare.rate(options.seconds, 1))
         batched.append(bare.rate(options.seconds, options.connections))
-    print(f"P11: small write (POST /tokens), {options.connections} connections")
+    print(f"P11: small write, {options.connections} connections")
     load.print()
+    member.print()
     print(f"  bare commits {statistics.median(single):9.0f}/s one by one, {statistics.median(batched):9.0f}/s in batches "
           f"of {options.connections}")
-    print(f"  ratio {load.median(0) / statistics.median(single):.2f} to one by one, "
-          f"{load.median(0) / statistics.median(batched):.2f} to batches; target 5,000/s")
+    for row in (load, member):
+        print(f"  {row.name}: ratio {row.median(0) / statistics.median(single):.2f} to one by one, "
+              f"{row.median(0) / statistics.median(batched):.2f} to batches; target 5,000/s")
 
 
 def memory_mib(pids):

@@ -112,6 +112,7 @@ static int insert_nodes(StoreTransaction *transaction, const char *cluster, int6
                                                               .image_type = "",
                                                               .image = "",
                                                               .ssh_user = "root",
+                                                              .provider_id = "",
                                                               .created_at = 1},
                                       error);
         if (r < 0)
@@ -420,7 +421,7 @@ int main(int count, char **arguments)
     if (store && store_run(store, STORE_WRITE, prepare_tenant, NULL, &error) < 0)
         die("tenant", &error);
 
-    double least = INFINITY, most = 0;
+    double least = (double)INFINITY, most = 0;
     for (int64_t tasks = 100; tasks <= settings.largest; tasks *= 10) {
         double cost = store ? bench_postgresql(store, tasks) : bench_sqlite(tasks);
         least = MIN(least, cost);

@@ -91,12 +91,11 @@ class Node:
     def cut_connections(self):
         """Kills the processes of the present connections, not the listening one; steps go on."""
         for child in self.children(self.process.pid):
-            for grandchild in self.children(child):
-                os.kill(grandchild, signal.SIGKILL)
-            try:
-                os.kill(child, signal.SIGKILL)
-            except OSError:
-                pass
+            for pid in (*self.children(child), child):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
 
     def kill(self):
         self.cut_connections()

@@ -321,6 +321,22 @@ class Protocol(RunnerTest):
         self.assertEqual((answer.type, answer.fields[1][0]), ("ERROR", b"untrusted"))
         self.assertEqual(runner.run("a.1", script)[1], b"good\n")
 
+    def test_step_without_its_files_on_the_node(self):
+        runner = self.connect()
+        fields = [(t, digest(b"other") + b"run.sh" if t == 8 else digest(b"other") if t == 3 else v)
+                  for t, v in runner.run_fields("a.1", b"#!/bin/sh\n")]
+        answer = runner.call("RUN", fields)
+        self.assertEqual((answer.type, answer.fields[1][0]), ("ERROR", b"not_found"))
+        self.assertFalse(os.path.exists(self.step_path("a.1", "")))
+
+    def test_half_written_result_needs_decision(self):
+        runner = self.connect()
+        script = b"#!/bin/sh\n"
+        runner.run("a.1", script)
+        with open(self.step_path("a.1", "done"), "r+") as file:
+            file.truncate(10)
+        self.assertEqual(runner.run("a.1", script)[0].type, "NEEDS_DECISION")
+
     def test_unsafe_requests_are_refused(self):
         runner = self.connect()
         script = b"#!/bin/sh\n"

@@ -102,6 +102,7 @@ static int prepare(Fixture *fixture, StoreTransaction *transaction, void *contex
                                                           .image_type = "",
                                                           .image = "",
                                                           .ssh_user = "root",
+                                                          .provider_id = "",
                                                           .created_at = 1},
                                   error);
     }

@@ -420,7 +420,7 @@ static int give(const Site *site, const char *verb, Buffer *output)
 static void test_given_authority(void **state)
 {
     _cleanup_site_ Site *site = site_new();
-    _cleanup_given_ GivenAuthority no_authority = {0}, too_short = {0}, other = {0}, right = {0};
+    _cleanup_given_ GivenAuthority no_authority = {0}, too_short = {0}, right = {0};
     _cleanup_buffer_ Buffer output = BUFFER_INIT, mismatch = BUFFER_INIT, final = BUFFER_INIT;
     _cleanup_free_ char *key_path = path_join(site->directory, "given.key"), *pem = NULL;
     _cleanup_(keeper_public_done) KeeperPublic public = {0};

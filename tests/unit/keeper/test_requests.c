@@ -360,7 +360,6 @@ static void test_certificates_that_are_refused(void **state)
     };
     _cleanup_keeper_client_ KeeperClient *manager = client_as(*state, MANAGER_UID);
     _cleanup_provisioner_ Provisioner key = {0};
-    _cleanup_private_key_ PrivateKey *weak = NULL;
     char *chain = NULL;
 
     make_provisioner(&key);

@@ -70,7 +70,8 @@ static void test_base64_inside_of_longer_text(void **state)
     for (size_t before = 0; before < 7; before++)
         for (size_t after = 0; after < 7; after++) {
             char plain[64] = "", text[128];
-            (void)string_print(plain, sizeof(plain), "%.*s%s%.*s", (int)before, "xxxxxxxx", secret, (int)after, "yyyyyyyy");
+            (void)string_print(plain, sizeof(plain), "%.*s%s%.*s", (int)before, "xxxxxxxx", secret,
+                               (int)after, "yyyyyyyy");
             base64_encode(plain, strlen(plain), text);
             _cleanup_free_ char *actual = masked(mask, text, 5);
             assert_non_null(strstr(actual, "***"));
@@ -80,7 +81,8 @@ static void test_base64_inside_of_longer_text(void **state)
 static void test_lines_of_a_long_value(void **state)
 {
     (void)state;
-    check("-----BEGIN KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqG\n-----END KEY-----\n", "x MIGHAgEAMBMGByqGSM49AgEGCCqG y", "x *** y");
+    check("-----BEGIN KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqG\n-----END KEY-----\n",
+          "x MIGHAgEAMBMGByqGSM49AgEGCCqG y", "x *** y");
 }
 
 static void test_short_values_are_left(void **state)
@@ -103,9 +105,9 @@ static void test_large_text_without_secret(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_value_across_chunks),        cmocka_unit_test(test_encoded_forms),
+        cmocka_unit_test(test_value_across_chunks),          cmocka_unit_test(test_encoded_forms),
         cmocka_unit_test(test_base64_inside_of_longer_text), cmocka_unit_test(test_lines_of_a_long_value),
-        cmocka_unit_test(test_short_values_are_left),      cmocka_unit_test(test_large_text_without_secret),
+        cmocka_unit_test(test_short_values_are_left),        cmocka_unit_test(test_large_text_without_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,8 +20,9 @@ static json_t *parse(const char *text)
     return value;
 }
 
-#define BASE                                                                                                           \
-    "\"id\":\"e-1\",\"step\":\"e-1.1\",\"attempt\":1,\"tenant\":\"t\",\"cluster\":\"c\",\"action\":\"install\",\"timeout_ms\":1000,"
+#define BASE                                                                                                 \
+    "\"id\":\"e-1\",\"step\":\"e-1.1\",\"attempt\":1,\"tenant\":\"t\",\"cluster\":\"c\",\"action\":"         \
+    "\"install\",\"timeout_ms\":1000,"
 
 static void test_good_tasks(void **state)
 {
@@ -32,10 +33,13 @@ static void test_good_tasks(void **state)
     } cases[] = {
         {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\"}}", TASK_BOOTSTRAP},
         {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\",\"later\":1},\"later\":2}", TASK_BOOTSTRAP},
-        {"{" BASE "\"kind\":\"automator\",\"node\":{\"id\":\"n\",\"provider_id\":null,\"host_keys\":[\"ssh-ed25519 AAAA\"]},"
+        {"{" BASE "\"kind\":\"automator\",\"node\":{\"id\":\"n\",\"provider_id\":null,\"host_keys\":[\"ssh-"
+         "ed25519 AAAA\"]},"
          "\"service\":{\"name\":\"s\",\"action\":{\"type\":\"script\",\"fields\":{\"script\":\"a/b.sh\"}}}}",
          TASK_AUTOMATOR},
-        {"{" BASE "\"kind\":\"firewall\",\"node\":{\"id\":\"n\"},\"firewall\":{\"ruleset\":\"x\",\"confirm_seconds\":5}}", TASK_FIREWALL},
+        {"{" BASE "\"kind\":\"firewall\",\"node\":{\"id\":\"n\"},\"firewall\":{\"ruleset\":\"x\",\"confirm_"
+         "seconds\":5}}",
+         TASK_FIREWALL},
     };
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
         _cleanup_json_ json_t *document = parse(cases[i].text);
@@ -62,11 +66,14 @@ static void test_bad_tasks_name_the_member(void **state)
         {"{" BASE "\"kind\":\"automator\",\"node\":{\"id\":\"n\"}}", "service.action"},
         {"{" BASE "\"kind\":\"firewall\",\"node\":{\"id\":\"n\"}}", "firewall"},
         {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\",\"ssh_port\":70000}}", "node.ssh_port"},
-        {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\",\"host_keys\":[\"a\\nb\"]}}", "node.host_keys"},
-        {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\"},\"bundle\":{\"digest\":\"abc\"}}", "bundle.digest"},
+        {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\",\"host_keys\":[\"a\\nb\"]}}",
+         "node.host_keys"},
+        {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\"},\"bundle\":{\"digest\":\"abc\"}}",
+         "bundle.digest"},
         {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\"},\"secrets\":{\"../x\":\"v\"}}", "secrets"},
         {"{" BASE "\"kind\":\"bootstrap\",\"node\":{\"id\":\"n\"},\"secrets\":{\"x\":1}}", "secrets"},
-        {"{" BASE "\"kind\":\"automator\",\"node\":{\"id\":\"n\"},\"service\":{\"action\":{\"type\":\"script\",\"fields\":{\"script\":"
+        {"{" BASE "\"kind\":\"automator\",\"node\":{\"id\":\"n\"},\"service\":{\"action\":{\"type\":"
+         "\"script\",\"fields\":{\"script\":"
          "\"../b.sh\"}}}}",
          "service.action.fields.script"},
     };
@@ -83,10 +90,12 @@ static void test_flat_parameters(void **state)
 {
     (void)state;
     _cleanup_json_ json_t *parameters =
-        parse("{\"db\":{\"port\":5432,\"on\":true,\"text\":\"a\\tb\\nc\\\\d\",\"none\":null},\"list\":[\"x\",{\"y\":1.5}]}");
+        parse("{\"db\":{\"port\":5432,\"on\":true,\"text\":\"a\\tb\\nc\\\\d\",\"none\":null},\"list\":[\"x\","
+              "{\"y\":1.5}]}");
     _cleanup_free_ char *text = NULL;
     assert_int_equal(task_flatten_parameters(parameters, 1024, &text), 0);
-    assert_string_equal(text, "db.port\t5432\ndb.on\ttrue\ndb.text\ta\\tb\\nc\\\\d\ndb.none\t\nlist.0\tx\nlist.1.y\t1.5\n");
+    assert_string_equal(
+        text, "db.port\t5432\ndb.on\ttrue\ndb.text\ta\\tb\\nc\\\\d\ndb.none\t\nlist.0\tx\nlist.1.y\t1.5\n");
     char *none = NULL;
     assert_true(task_flatten_parameters(parameters, 10, &none) < 0);
     assert_int_equal(task_flatten_parameters(NULL, 10, &none), 0);

@@ -9,8 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 /* after the standard ones */
-#include <cmocka.h>
 #include <sodium.h>
+
+#include <cmocka.h>
 
 #include "base/file.h"
 #include "base/memory.h"

@@ -70,8 +70,8 @@ static void check_text(void **state)
     assert_int_equal(firewall_render(&fixture->input, &text, digest, NULL), 0);
     static const char *const lines[] = {
         "add table inet bastide\ndelete table inet bastide\ntable inet bastide {\n",
-        "set management_v4 {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t\tauto-merge\n\t\telements = { "
-        "192.0.2.0/24, 192.0.2.7 }",
+        ("set management_v4 {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t\tauto-merge\n\t\telements = { "
+         "192.0.2.0/24, 192.0.2.7 }"),
         "set peers_0_v4 {\n\t\ttype ipv4_addr\n\t\telements = { 10.7.0.11, 10.7.0.12 }",
         "set peers_0_v6 {\n\t\ttype ipv6_addr\n\t\telements = { fd00:7::12 }",
         "policy drop;\n\t\tct state established,related accept\n",

@@ -130,7 +130,8 @@ static inline void text_line(TextProblem *text, const char *line, size_t length)
     }
 }
 
-/* Adds the statements; without types in the text there is one of each. Statements may come in several calls. */
+/* Adds the statements; without types in the text there is one of each. Statements may come in several calls.
+ */
 static inline void text_parse(TextProblem *text, const char *source)
 {
     LayoutProblem *problem = &text->problem;
