@@ -20,7 +20,7 @@ import tarfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-POOL = "10.213.0.0/16"
+POOL = "10.211.0.0/16"
 SANDBOX_NAME = "chk"
 PROGRAMS = ("bastide-manager", "bastide-keeper", "bastide-provisioner", "bastide-sandboxd")
 SSH_SECONDS = 40
