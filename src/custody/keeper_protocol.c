@@ -338,6 +338,9 @@ static int approved_set_decode(const void *bytes, size_t size, ApprovedSet *ret_
     if (reader_u32(&reader, &length) < 0 || length > KEEPER_TENANT_MAX ||
         reader_bytes(&reader, length, &data) < 0)
         return -EBADMSG;
+    /* A NUL inside would make two different names one. */
+    if (length > 0 && memchr(data, 0, length))
+        return -EBADMSG;
     memcpy(set.tenant, data, length);
     if (reader_u64(&reader, &set.serial) < 0 || reader_u64(&reader, &set.expiry) < 0 ||
         reader_u32(&reader, &count) < 0 || count > KEEPER_DIGESTS_MAX ||

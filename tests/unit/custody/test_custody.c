@@ -107,6 +107,26 @@ static void test_signed_forms(void **state)
                 0);
 }
 
+/* "acme" and "acme\0" must not be one tenant, also when both are signed. */
+static void test_signed_name_with_nul(void **state)
+{
+    uint8_t public_key[SIGN_PUBLIC_SIZE], signature[SIGN_SIGNATURE_SIZE], digest[HASH_SIZE] = {0};
+    _cleanup_buffer_ Buffer bytes = BUFFER_INIT;
+    _cleanup_secret_ Secret *seed = NULL;
+    ApprovedSet set = {.tenant = "acmex", .serial = 3, .expiry = 1000, .digests = digest, .count = 1}, parsed;
+    Error error = ERROR_INIT;
+
+    assert_int_equal(sign_generate(&seed, public_key), 0);
+    assert_true(approved_set_encode(&set, &bytes) >= 0);
+    uint8_t *last = memchr(bytes.data, 'x', bytes.size);
+    assert_non_null(last);
+    *last = 0;
+    assert_int_equal(sign_message(seed, bytes.data, bytes.size, signature), 0);
+    assert_true(
+        approved_set_verify(public_key, bytes.data, bytes.size, signature, "acme", 1, &parsed, &error) < 0);
+    assert_int_equal(error.code, ERROR_PROTOCOL);
+}
+
 static void test_frame_size(void **state)
 {
     assert_int_equal(keeper_frame_size((const uint8_t *)"\0\0\0\6"), 10);
@@ -217,6 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),         cmocka_unit_test(test_who),
         cmocka_unit_test(test_sealed_header), cmocka_unit_test(test_signed_forms),
+        cmocka_unit_test(test_signed_name_with_nul),
         cmocka_unit_test(test_frame_size),    cmocka_unit_test(test_answers_of_a_bad_peer),
         cmocka_unit_test(test_no_keeper),
     };
