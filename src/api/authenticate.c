@@ -5,68 +5,16 @@
 #include <errno.h>
 
 #include "api/api_internal.h"
+#include "api/sign_in.h"
 #include "base/string.h"
 #include "crypto/hash.h"
-#include "crypto/password.h"
-#include "crypto/token.h"
 
-enum { BASIC_LIMIT = 2048 };
 /* Noting each use would make every read a write. */
 static const Usec USE_RESOLUTION = 60 * USEC_PER_SEC;
 
 static int unauthorized(Error *error)
 {
     return error_set(error, ERROR_UNAUTHENTICATED, "Unauthorized User");
-}
-
-void credentials_done(Credentials *credentials)
-{
-    free(credentials->username);
-    secret_free(credentials->password);
-    memory_wipe(credentials, sizeof(*credentials));
-}
-
-static void read_token(const char *text, Credentials *credentials)
-{
-    char id[ID_SIZE];
-    credentials->kind = token_parse(text, strlen(text), "btk", id, credentials->token_hash) < 0
-                            ? CREDENTIALS_BAD
-                            : CREDENTIALS_TOKEN;
-}
-
-static void read_basic(const char *text, Credentials *credentials)
-{
-    uint8_t *data;
-    size_t size;
-    credentials->kind = CREDENTIALS_BAD;
-    if (base64_decode(text, strlen(text), BASIC_LIMIT, &data, &size) < 0)
-        return;
-    uint8_t *colon = memchr(data, ':', size);
-    if (colon && utf8_is_valid((const char *)data, size)) {
-        credentials->username = string_duplicate_n((const char *)data, (size_t)(colon - data));
-        credentials->password = secret_new(colon + 1, size - (size_t)(colon - data) - 1);
-        if (credentials->password && identifier_is_valid(credentials->username))
-            credentials->kind = CREDENTIALS_PASSWORD;
-    }
-    memory_wipe(data, size);
-    free(data);
-}
-
-void credentials_read(HttpExchange *exchange, Credentials *ret_credentials)
-{
-    *ret_credentials = (Credentials){.kind = CREDENTIALS_NONE};
-    const char *authorization = http_exchange_header(exchange, "Authorization");
-    const char *token = http_exchange_header(exchange, "Authentication-Token");
-    if (authorization && token) /* two identities at once are none */
-        ret_credentials->kind = CREDENTIALS_BAD;
-    else if (token)
-        read_token(token, ret_credentials);
-    else if (authorization && strncasecmp(authorization, "Bearer ", 7) == 0)
-        read_token(authorization + 7, ret_credentials);
-    else if (authorization && strncasecmp(authorization, "Basic ", 6) == 0)
-        read_basic(authorization + 6, ret_credentials);
-    else if (authorization)
-        ret_credentials->kind = CREDENTIALS_BAD;
 }
 
 typedef struct TokenUse {
@@ -100,107 +48,57 @@ static int find_token(ApiCall *call, const uint8_t hash[static 32], TokenFindRow
     return r;
 }
 
-int authenticate_token(ApiCall *call, const uint8_t hash[static 32], Error *error)
+/* A session that nobody has used for too long is over, by the policy of when it was made and of now. */
+static bool is_idle(ApiCall *call, const TokenFindRow *row, int64_t now)
+{
+    int64_t limit =
+        MIN(row->idle_limit, policy_of_system(call->api, POLICY_SESSION_IDLE) * (int64_t)USEC_PER_SEC);
+    return row->idle_limit > 0 && row->last_used_at + limit <= now;
+}
+
+static void note_use_later(ApiCall *call, const TokenFindRow *row, const uint8_t hash[static 32], int64_t now)
+{
+    Usec resolution = row->idle_limit > 0 ? MIN(USE_RESOLUTION, (Usec)row->idle_limit / 8) : USE_RESOLUTION;
+    if (row->last_used_at + (int64_t)resolution >= now)
+        return;
+    TokenUse *use = NEW(TokenUse);
+    (void)string_copy(use->id, sizeof(use->id), row->id);
+    if (call->is_inline)
+        access_cache_note_use(call->api->access_cache, hash, now);
+    Error ignored = ERROR_INIT;
+    if (store_submit(call->api->settings.store, STORE_WRITE, note_use, use_noted, use, &ignored) < 0)
+        free(use);
+}
+
+int authenticate_token(ApiCall *call, const uint8_t hash[static 32], bool is_session, Error *error)
 {
     TokenFindRow row;
     int r = find_token(call, hash, &row, error);
     if (r < 0)
         return r;
     int64_t now = (int64_t)store_now(call->transaction);
-    if (r == 0 || row.expires_at <= now || !row.is_active)
+    if (r == 0 || row.expires_at <= now || !row.is_active ||
+        string_equal(row.kind, "session") != is_session || is_idle(call, &row, now))
         return unauthorized(error);
     call->principal = (Principal){.username = arena_string(call->arena, row.username),
                                   .system_role = access_role_from_string(row.role),
                                   .token_id = arena_string(call->arena, row.id)};
+    call->is_session = is_session;
+    call->has_second_factor = row.has_second_factor;
+    /* A one-time password makes no tokens: those of the account are of its local administration. */
+    call->must_change_password = is_session && row.must_change_password;
     if (*row.default_tenant)
         call->principal.tenant = arena_string(call->arena, row.default_tenant);
-    if (row.last_used_at + (int64_t)USE_RESOLUTION < now) {
-        TokenUse *use = NEW(TokenUse);
-        (void)string_copy(use->id, sizeof(use->id), row.id);
-        if (call->is_inline)
-            access_cache_note_use(call->api->access_cache, hash, now);
-        Error ignored = ERROR_INIT;
-        if (store_submit(call->api->settings.store, STORE_WRITE, note_use, use_noted, use, &ignored) < 0)
-            free(use);
-    }
+    note_use_later(call, &row, hash, now);
     return 0;
-}
-
-typedef struct PasswordCheck {
-    ApiCall *call;
-    const char *username;
-    char hash[PASSWORD_HASH_SIZE];
-    bool is_usable, is_correct, must_change;
-    AccessRole role;
-} PasswordCheck;
-
-static int read_account(StoreTransaction *transaction, void *context, Error *error)
-{
-    PasswordCheck *check = context;
-    UserGetRow row;
-    int r = statement_user_get(transaction, &(UserGetParameters){.username = check->username}, &row, error);
-    if (r <= 0)
-        return r;
-    check->is_usable = row.is_active && row.locked_until <= (int64_t)store_now(transaction) &&
-                       string_copy(check->hash, sizeof(check->hash), row.password_hash) == 0;
-    check->role = access_role_from_string(row.role);
-    check->must_change = row.must_change_password;
-    return 0;
-}
-
-static int note_login(StoreTransaction *transaction, void *context, Error *error)
-{
-    const PasswordCheck *check = context;
-    const ApiSettings *settings = &check->call->api->settings;
-    int64_t now = (int64_t)store_now(transaction);
-    UserGetRow row;
-    int r = statement_user_get(transaction, &(UserGetParameters){.username = check->username}, &row, error);
-    if (r <= 0)
-        return r;
-    if (check->is_correct) {
-        r = statement_user_note_login(
-            transaction, &(UserNoteLoginParameters){.username = check->username, .last_login_at = now},
-            error);
-    } else {
-        int64_t failures = row.failed_logins + 1;
-        int64_t locked_until = failures >= (int64_t)settings->login_failures
-                                   ? now + (int64_t)settings->login_lock
-                                   : row.locked_until;
-        r = statement_user_note_failure(
-            transaction,
-            &(UserNoteFailureParameters){.username = check->username, .locked_until = locked_until}, error);
-    }
-    if (r < 0)
-        return r;
-    return audit_trail_append(transaction,
-                              &(AuditRecord){.actor = check->username,
-                                             .source = check->call->request->remote_address,
-                                             .request_id = check->call->request->request_id,
-                                             .action = "sign_in",
-                                             .object = "user",
-                                             .outcome = check->is_correct ? "done" : "denied"},
-                              error);
 }
 
 int authenticate_password(ApiCall *call, const Credentials *credentials, Error *error)
 {
-    PasswordCheck check = {.call = call, .username = credentials->username};
-    int r = store_run(call->api->settings.store, STORE_READ, read_account, &check, error);
-    if (r < 0)
-        return r;
-    /* The work is done for accounts that do not exist or are locked, too. */
-    bool is_match = password_verify(check.is_usable ? check.hash : NULL, credentials->password) == 0;
-    check.is_correct = is_match && check.is_usable;
-    r = store_run(call->api->settings.store, STORE_WRITE, note_login, &check, error);
-    memory_wipe(check.hash, sizeof(check.hash));
-    if (r < 0)
-        return r;
-    if (!check.is_correct)
-        return unauthorized(error);
-    call->principal =
-        (Principal){.username = arena_string(call->arena, credentials->username), .system_role = check.role};
-    call->must_change_password = check.must_change;
-    return 0;
+    SignIn attempt = {.username = credentials->username,
+                      .password = credentials->password,
+                      .code = http_exchange_header(call->exchange, SECOND_FACTOR_HEADER)};
+    return sign_in(call, &attempt, error);
 }
 
 /* A user-id header must tell the truth. */
@@ -235,7 +133,9 @@ static int find_membership(ApiCall *call, const char *tenant, const char *userna
 
 static int find_tenant(ApiCall *call, Error *error)
 {
-    const char *tenant = http_exchange_header(call->exchange, "Tenant") ?: call->principal.tenant;
+    const char *tenant = call->route->tenant == TENANT_OF_PATH
+                             ? call->parameters[0]
+                             : http_exchange_header(call->exchange, "Tenant") ?: call->principal.tenant;
     if (string_is_empty(tenant))
         return error_set(error, ERROR_FORBIDDEN,
                          "This needs a tenant; none was provided: send the header 'Tenant'.");
@@ -266,7 +166,7 @@ int authorise(ApiCall *call, Error *error)
         call->route->permission != PERMISSION_USER_GET_SELF)
         return error_set(error, ERROR_FORBIDDEN,
                          "The password was for one use: change it first (POST /user/password).");
-    if (call->route->tenant == NEEDS_TENANT) {
+    if (call->route->tenant != NO_TENANT) {
         int r = find_tenant(call, error);
         if (r < 0)
             return r;

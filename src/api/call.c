@@ -39,13 +39,46 @@ static void set_error_answer(ApiCall *call)
         http_exchange_set_header(call->exchange, "WWW-Authenticate",
                                  "Basic realm=\"Bastide\", charset=\"UTF-8\"");
     if (call->status == 503 || call->status == 429)
-        http_exchange_set_header(call->exchange, "Retry-After", "1");
+        http_exchange_set_header(call->exchange, "Retry-After",
+                                 arena_format(call->arena, "%u", MAX(call->retry_after, 1U)));
     if (call->status >= 500)
         log_error_record(LOG_LEVEL_ERROR, call->request->path, &call->error);
 }
 
+/* Refusals that are held back wait on the loop, not on a thread of the pool. */
+typedef struct HeldAnswer {
+    ApiCall *call;
+    int result;
+} HeldAnswer;
+
+static int held_long_enough(sd_event_source *source, uint64_t time, void *userdata)
+{
+    (void)source;
+    (void)time;
+    HeldAnswer *held = userdata;
+    api_call_finish(held->call, held->result);
+    free(held);
+    return 0;
+}
+
+static void hold_answer(Api *api, void *context)
+{
+    HeldAnswer *held = context;
+    Usec delay = held->call->delay;
+    held->call->delay = 0;
+    if (sd_event_add_time_relative(api->settings.event, NULL, CLOCK_MONOTONIC, delay, USEC_PER_MSEC,
+                                   held_long_enough, held) < 0)
+        (void)held_long_enough(NULL, 0, held);
+}
+
 void api_call_finish(ApiCall *call, int result)
 {
+    if (result < 0 && call->delay > 0 && !call->api->is_draining) {
+        HeldAnswer *held = NEW(HeldAnswer);
+        *held = (HeldAnswer){call, result};
+        loop_post(call->api, hold_answer, held);
+        return;
+    }
     log_set_request(call->request->request_id);
     if (result < 0) {
         if (!error_is_set(&call->error))
@@ -135,14 +168,14 @@ typedef struct TokenCall {
     ApiCall *call;
     uint8_t hash[32];
     bool has_credentials;
-    bool is_bad;
+    bool is_session;
 } TokenCall;
 
 static int admit(TokenCall *token_call, Error *error)
 {
     ApiCall *call = token_call->call;
     if (call->principal.username == NULL && token_call->has_credentials) {
-        int r = authenticate_token(call, token_call->hash, error);
+        int r = authenticate_token(call, token_call->hash, token_call->is_session, error);
         if (r < 0)
             return r;
     }
@@ -275,6 +308,11 @@ static void refuse(ApiCall *call, ErrorCode code, const char *text)
     api_call_finish(call, -EINVAL);
 }
 
+static bool is_reading(const ApiCall *call)
+{
+    return call->request->method == HTTP_METHOD_GET || call->request->method == HTTP_METHOD_HEAD;
+}
+
 void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tables, const char *base)
 {
     ApiCall *call = api_call_new(api, exchange);
@@ -296,9 +334,16 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
             refuse(call, ERROR_NOT_FOUND, "There is no such resource.");
         return;
     }
+    bool is_forged = credentials.kind == CREDENTIALS_SESSION && !is_reading(call) &&
+                     call->route->permission != PERMISSION_OPEN &&
+                     !credentials_are_of_own_page(exchange, &credentials);
     TokenCall *token_call = NEW(TokenCall);
     token_call->call = call;
-    token_call->has_credentials = credentials.kind == CREDENTIALS_TOKEN;
+    /* A browser sends its cookie also to where nobody needs to be signed in; one that is over does no harm.
+     */
+    token_call->is_session = credentials.kind == CREDENTIALS_SESSION;
+    token_call->has_credentials = credentials.kind == CREDENTIALS_TOKEN ||
+                                  (token_call->is_session && call->route->permission != PERMISSION_OPEN);
     memcpy(token_call->hash, credentials.token_hash, sizeof(token_call->hash));
     CredentialKind kind = credentials.kind;
     credentials_done(&credentials);
@@ -306,6 +351,12 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
     if (kind == CREDENTIALS_BAD || (kind == CREDENTIALS_NONE && call->route->permission != PERMISSION_OPEN)) {
         free(token_call);
         refuse(call, ERROR_UNAUTHENTICATED, "Unauthorized User");
+        return;
+    }
+    if (is_forged) {
+        free(token_call);
+        refuse(call, ERROR_FORBIDDEN,
+               "A change by a session comes from a page of this host and shows its X-CSRF-Token.");
         return;
     }
     if (kind == CREDENTIALS_PASSWORD && call->route->permission != PERMISSION_OPEN) {
