@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "api/internal.h"
+#include "api/rate_limit.h"
 #include "api/sign_in_guard.h"
 #include "api/tokens.h"
 #include "base/log.h"
@@ -36,6 +37,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     api->access_cache = access_cache_new();
     api->policies = policy_book_new();
     api->sign_in_guard = sign_in_guard_new(settings->random);
+    api->rate_limiter = rate_limiter_new(settings->random);
     ASSERT(pthread_mutex_init(&api->keeper_lock, NULL) == 0);
     int r = loop_attach(api);
     if (r >= 0)
@@ -78,6 +80,7 @@ Api *api_free(Api *api)
     access_cache_free(api->access_cache);
     policy_book_free(api->policies);
     sign_in_guard_free(api->sign_in_guard);
+    rate_limiter_free(api->rate_limiter);
     free(api);
     return NULL;
 }

@@ -43,6 +43,7 @@ typedef struct ApiPool {
 typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
 typedef struct SignInGuard SignInGuard;
+typedef struct RateLimiter RateLimiter;
 
 struct Api {
     ApiSettings settings;
@@ -50,6 +51,7 @@ struct Api {
     AccessCache *access_cache;
     PolicyBook *policies;
     SignInGuard *sign_in_guard;
+    RateLimiter *rate_limiter;
     _Atomic(int64_t) tokens_purged_at;
     ApiPool pool;
     /* Work for the loop's thread. */
@@ -102,9 +104,13 @@ int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, E
 int authenticate_token(ApiCall *call, const uint8_t hash[static 32], bool is_session, Error *error);
 /* On a pool thread: name, password and, where there is one, the code of a header. */
 int authenticate_password(ApiCall *call, const Credentials *credentials, Error *error);
-/* In a job, after authentication: the tenant of the request and the caller's role in it, then the decision.
- */
+/* In a job, after authentication: the tenant of the request, the caller's rights there, the object of the
+ * request if it has one, then the decision. */
 int authorise(ApiCall *call, Error *error);
+
+/* resources.c, in a job: finds the object, decides, fills call->object. For routes with an object this has
+ * been done before the handler runs. */
+int api_object_require(ApiCall *call, const RouteObject *what, Permission permission, Error *error);
 
 /* reply.c */
 void reply_error(Buffer *buffer, const Error *error, const char *request_id);

@@ -5,9 +5,11 @@
 #include <errno.h>
 
 #include "api/api_internal.h"
+#include "api/rate_limit.h"
 #include "api/sign_in.h"
 #include "base/string.h"
 #include "crypto/hash.h"
+#include "domain/access/scope.h"
 
 /* Noting each use would make every read a write. */
 static const Usec USE_RESOLUTION = 60 * USEC_PER_SEC;
@@ -81,9 +83,9 @@ int authenticate_token(ApiCall *call, const uint8_t hash[static 32], bool is_ses
         string_equal(row.kind, "session") != is_session || is_idle(call, &row, now))
         return unauthorized(error);
     call->principal = (Principal){.username = arena_string(call->arena, row.username),
-                                  .system_role = access_role_from_string(row.role),
                                   .token_id = arena_string(call->arena, row.id)};
     call->is_session = is_session;
+    call->scope = arena_string(call->arena, row.scope);
     call->has_second_factor = row.has_second_factor;
     /* A one-time password makes no tokens: those of the account are of its local administration. */
     call->must_change_password = is_session && row.must_change_password;
@@ -108,68 +110,144 @@ static bool claims_are_true(const ApiCall *call)
     return !claimed || string_equal(claimed, call->principal.username);
 }
 
-/* The role of an account in a tenant; with the username "" whether there is the tenant. */
-static int find_membership(ApiCall *call, const char *tenant, const char *username, MembershipGetRow *row,
-                           Error *error)
+static int find_rights(ApiCall *call, const char *tenant, AccessRights *rights, Error *error)
 {
     AccessCache *cache = call->api->access_cache;
-    if (call->is_inline && access_cache_get_membership(cache, call->access_generation, tenant, username, row))
-        return 1;
-    int r;
-    if (*username) {
-        r = statement_membership_get(call->transaction,
-                                     &(MembershipGetParameters){.tenant = tenant, .username = username}, row,
-                                     error);
-    } else {
-        TenantGetRow tenant_row;
-        r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = tenant}, &tenant_row,
-                                 error);
-        *row = (MembershipGetRow){.role = "", .is_active = r == 1 && tenant_row.is_active};
-    }
-    if (r == 1 && call->is_inline)
-        access_cache_put_membership(cache, call->access_generation, tenant, username, row);
+    const char *username = call->principal.username;
+    if (call->is_inline &&
+        access_cache_get_rights(cache, call->access_generation, tenant ?: "", username, rights))
+        return 0;
+    int r = rights_load(call->transaction, call->arena, username, tenant, false, rights, error);
+    if (r >= 0 && call->is_inline && rights->is_active && (rights->is_tenant || !tenant))
+        access_cache_put_rights(cache, call->access_generation, tenant ?: "", username, rights);
     return r;
 }
 
-static int find_tenant(ApiCall *call, Error *error)
+/* What the token of the request is limited to. */
+static int apply_scope(ApiCall *call, Error *error)
 {
-    const char *tenant = call->route->tenant == TENANT_OF_PATH
-                             ? call->parameters[0]
-                             : http_exchange_header(call->exchange, "Tenant") ?: call->principal.tenant;
-    if (string_is_empty(tenant))
+    _cleanup_token_scope_ TokenScope scope = {0};
+    if (string_is_empty(call->scope))
+        return 0;
+    if (token_scope_parse(call->scope, &scope) < 0)
+        return unauthorized(error);
+    token_scope_apply(&scope, call->tenant, &call->principal);
+    /* Nor does a grant on an object give what the token shall not do. */
+    if (scope.has_permissions && !permission_set_has(&scope.permissions, call->route->permission))
         return error_set(error, ERROR_FORBIDDEN,
-                         "This needs a tenant; none was provided: send the header 'Tenant'.");
-    call->tenant = arena_string(call->arena, tenant);
-    call->principal.tenant = call->tenant;
-    if (call->principal.system_role == ACCESS_ROLE_SYS_ADMIN) {
-        MembershipGetRow row;
-        int r = find_membership(call, tenant, "", &row, error);
-        return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
+                         "This needs the permission '%s', which the token is not for.",
+                         permission_describe(call->route->permission)->name);
+    return 0;
+}
+
+static const char *tenant_of_request(ApiCall *call)
+{
+    if (call->route->tenant == TENANT_OF_PATH)
+        return call->parameters[0];
+    return http_exchange_header(call->exchange, "Tenant") ?: call->principal.tenant;
+}
+
+/* The tenant of the request and what the caller may do there. */
+static int find_principal(ApiCall *call, Error *error)
+{
+    Principal *principal = &call->principal;
+    const char *tenant = NULL;
+    if (call->route->tenant != NO_TENANT) {
+        tenant = tenant_of_request(call);
+        if (string_is_empty(tenant))
+            return error_set(error, ERROR_FORBIDDEN,
+                             "This needs a tenant; none was provided: send the header 'Tenant'.");
+        call->tenant = principal->tenant = arena_string(call->arena, tenant);
     }
-    MembershipGetRow row;
-    int r = find_membership(call, tenant, call->principal.username, &row, error);
+    AccessRights rights;
+    int r = find_rights(call, tenant, &rights, error);
     if (r < 0)
         return r;
-    if (r == 0 || !row.is_active)
+    if (!rights.is_active)
         return unauthorized(error);
-    call->principal.tenant_role = access_role_from_string(row.role);
-    return 0;
+    principal->role = arena_string(call->arena, rights.role);
+    principal->is_member = rights.is_member;
+    principal->rights = rights.permissions;
+    if (tenant && !rights.is_tenant && principal_has(principal, PERMISSION_ALL_TENANTS))
+        return error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
+    return apply_scope(call, error);
+}
+
+/* What one can do in any case: look at oneself, and set right what is missing. */
+static bool is_about_oneself(Permission permission)
+{
+    return permission == PERMISSION_USER_GET_SELF || permission == PERMISSION_USER_PASSWORD_SELF ||
+           permission == PERMISSION_SECOND_FACTOR_SELF || permission == PERMISSION_SESSION_LIST ||
+           permission == PERMISSION_SESSION_DELETE;
+}
+
+/* Roles that the policy demands a second factor of, also when they are held through a group. */
+static int check_second_factor(ApiCall *call, Error *error)
+{
+    AccessRights rights;
+    if (call->has_second_factor || is_about_oneself(call->route->permission) ||
+        !policy_names_any(call->api, call->tenant, POLICY_SECOND_FACTOR_ROLES))
+        return 0;
+    int r = rights_load(call->transaction, call->arena, call->principal.username, call->tenant, true, &rights,
+                        error);
+    for (size_t i = 0; r >= 0 && i < rights.role_count; i++)
+        if (policy_names_role(call->api, call->tenant, POLICY_SECOND_FACTOR_ROLES, rights.roles[i].role))
+            return error_set(
+                error, ERROR_FORBIDDEN,
+                "The role '%s' needs a second factor: set one up (POST /user/second-factor), and "
+                "sign in with it.",
+                rights.roles[i].role);
+    return MIN(r, 0);
+}
+
+static int take_rate(ApiCall *call, RateKind kind, const char *key, int64_t rate, const char *of,
+                     Error *error)
+{
+    Usec wait = rate_limiter_take(call->api->rate_limiter, kind, key, strlen(key), (uint64_t)rate,
+                                  clock_monotonic(call->api->settings.clock));
+    if (wait == 0)
+        return 0;
+    call->retry_after = (unsigned)((wait + USEC_PER_SEC - 1) / USEC_PER_SEC);
+    return error_set(error, ERROR_RATE_LIMITED, "Too many requests of this %s; try again later.", of);
+}
+
+/* Once a request, though it may be let in twice. */
+static int check_rates(ApiCall *call, Error *error)
+{
+    Api *api = call->api;
+    if (call->is_counted)
+        return 0;
+    call->is_counted = true;
+    int r = take_rate(call, RATE_ACCOUNT, call->principal.username,
+                      policy_of_system(api, POLICY_RATE_ACCOUNT), "account", error);
+    if (r >= 0 && call->tenant)
+        r = take_rate(call, RATE_TENANT, call->tenant,
+                      policy_of_tenant(api, call->tenant, POLICY_RATE_TENANT), "tenant", error);
+    return r;
 }
 
 int authorise(ApiCall *call, Error *error)
 {
-    if (call->route->permission == PERMISSION_OPEN)
+    const ApiRoute *route = call->route;
+    if (route->permission == PERMISSION_OPEN)
         return 0;
     if (!call->principal.username || !claims_are_true(call))
         return unauthorized(error);
-    if (call->must_change_password && call->route->permission != PERMISSION_USER_PASSWORD_SELF &&
-        call->route->permission != PERMISSION_USER_GET_SELF)
+    if (call->must_change_password && route->permission != PERMISSION_USER_PASSWORD_SELF &&
+        route->permission != PERMISSION_USER_GET_SELF && route->permission != PERMISSION_SESSION_DELETE)
         return error_set(error, ERROR_FORBIDDEN,
                          "The password was for one use: change it first (POST /user/password).");
-    if (call->route->tenant != NO_TENANT) {
-        int r = find_tenant(call, error);
-        if (r < 0)
-            return r;
-    }
-    return access_decide(&call->principal, call->route->permission, error);
+    int r = find_principal(call, error);
+    if (r >= 0 &&
+        (call->principal.is_member || !call->tenant)) /* others must not use up what is a tenant's */
+        r = check_rates(call, error);
+    if (r >= 0)
+        r = check_second_factor(call, error);
+    if (r < 0)
+        return r;
+    AccessVerdict verdict = access_decide(&call->principal, route->permission, NULL);
+    bool is_about_object = route->object && (verdict.is_allowed || verdict.rule == ACCESS_RULE_NO_PERMISSION);
+    if (is_about_object) /* a grant may give what no role does, or there may be nothing for the caller */
+        return api_object_require(call, route->object, route->permission, error);
+    return access_verdict_to_error(&verdict, NULL, error);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "api/api_internal.h"
+#include "api/rate_limit.h"
 #include "base/log.h"
 #include "base/string.h"
 
@@ -207,8 +208,6 @@ static void job_done(int result, const Error *error, void *context)
     TokenCall *token_call = context;
     ApiCall *call = token_call->call;
     free(token_call);
-    if (call->route->mode == ROUTE_WRITE) /* also after a failure: who knows what is in the database */
-        access_cache_drop(call->api->access_cache);
     if (result < 0) {
         call->error = *error;
         call_failed(call, result);
@@ -278,7 +277,7 @@ static bool try_inline(TokenCall *token_call)
     if (call->route->mode != ROUTE_READ || !string_equal(store_dialect(store), "sqlite"))
         return false;
     call->is_inline = true;
-    call->access_generation = access_cache_generation(call->api->access_cache);
+    call->access_generation = store_watched_changes(store);
     Error error = ERROR_INIT;
     int r = store_read(store, run_in_job, token_call, &error);
     job_done(r, &error, token_call);
@@ -308,6 +307,21 @@ static void refuse(ApiCall *call, ErrorCode code, const char *text)
     api_call_finish(call, -EINVAL);
 }
 
+/* Before anything is looked up: by address, and by what a token hashes to, whether or not there is one. */
+static int check_rates(ApiCall *call, const Credentials *credentials)
+{
+    Api *api = call->api;
+    const char *source = call->request->remote_address;
+    Usec now = clock_monotonic(api->settings.clock);
+    Usec wait = rate_limiter_take(api->rate_limiter, RATE_SOURCE, source, strlen(source),
+                                  (uint64_t)policy_of_system(api, POLICY_RATE_SOURCE), now);
+    if (wait == 0 && (credentials->kind == CREDENTIALS_TOKEN || credentials->kind == CREDENTIALS_SESSION))
+        wait = rate_limiter_take(api->rate_limiter, RATE_TOKEN, credentials->token_hash, HASH_SIZE,
+                                 (uint64_t)policy_of_system(api, POLICY_RATE_TOKEN), now);
+    call->retry_after = (unsigned)((wait + USEC_PER_SEC - 1) / USEC_PER_SEC);
+    return wait == 0 ? 0 : -EAGAIN;
+}
+
 static bool is_reading(const ApiCall *call)
 {
     return call->request->method == HTTP_METHOD_GET || call->request->method == HTTP_METHOD_HEAD;
@@ -318,6 +332,11 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
     ApiCall *call = api_call_new(api, exchange);
     Credentials credentials;
     credentials_read(exchange, &credentials);
+    if (check_rates(call, &credentials) < 0) {
+        credentials_done(&credentials);
+        refuse(call, ERROR_RATE_LIMITED, "Too many requests from here; try again later.");
+        return;
+    }
     const char *path = call->request->path;
     int r = string_starts_with(path, base) ? route_find(tables, call->request->method, path + strlen(base),
                                                         call->arena, &call->route, call->parameters)
@@ -386,7 +405,10 @@ static int run_pool_job(StoreTransaction *transaction, void *context, Error *err
     ApiCall *call = pool_job->call;
     engine_effects_reset(&call->effects);
     call->transaction = transaction;
-    int r = pool_job->job(call, pool_job->context, error);
+    /* Rights may have changed since the request was let in. */
+    int r = pool_job->access == STORE_WRITE ? authorise(call, error) : 0;
+    if (r >= 0)
+        r = pool_job->job(call, pool_job->context, error);
     if (r >= 0 && pool_job->access == STORE_WRITE)
         r = write_audit(call, error);
     call->transaction = NULL;
@@ -397,8 +419,6 @@ int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, E
 {
     PoolJob pool_job = {.call = call, .job = job, .context = context, .access = access};
     int r = store_run(call->api->settings.store, access, run_pool_job, &pool_job, error);
-    if (access == STORE_WRITE)
-        access_cache_drop(call->api->access_cache);
     if (r >= 0)
         engine_apply(call->api->engine, &call->effects);
     return r;

@@ -174,6 +174,11 @@ int64_t policy_of_tenant(Api *api, const char *tenant, PolicyId id)
     return number;
 }
 
+bool policy_names_any(Api *api, const char *tenant, PolicyId id)
+{
+    return policy_of_tenant(api, tenant, id) > 0; /* of names: how many */
+}
+
 bool policy_names_role(Api *api, const char *tenant, PolicyId id, const char *role)
 {
     PolicyBook *book = api->policies;

@@ -20,7 +20,9 @@ void policies_refresh(Api *api);
 int64_t policy_of_system(Api *api, PolicyId id);
 /* A number in force within a tenant: the tighter of the two. */
 int64_t policy_of_tenant(Api *api, const char *tenant, PolicyId id);
-/* True when one of the names stands in the system's list, or in the tenant's (NULL = no tenant). */
+/* True when the policy names anything at all, in the system's list or the tenant's. */
+bool policy_names_any(Api *api, const char *tenant, PolicyId id);
+/* True when the name stands in the system's list, or in the tenant's (NULL = no tenant). */
 bool policy_names_role(Api *api, const char *tenant, PolicyId id, const char *role);
 /* What an account is held to: the system's policy, tightened by those of all its tenants. In a job. The
  * result is the caller's to end. */

@@ -5,6 +5,7 @@
 #include <sodium.h>
 
 #include "base/memory.h"
+#include "base/string.h"
 
 enum { SETS = 1024, WAYS = 4 };
 static const uint64_t NSEC_PER_USEC = 1000, NSEC_PER_SEC = 1000000000;

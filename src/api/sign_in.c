@@ -18,7 +18,6 @@ typedef struct Attempt {
     char new_hash[PASSWORD_HASH_SIZE]; /* "" = the stored one is as it should be */
     SecondFactorState factor;
     SecondFactorProof proof;
-    AccessRole role;
     bool is_usable, must_change;
     bool is_password_right, is_code_missing, is_code_wrong;
     bool may_enter, is_accepted; /* by the job that notes it */
@@ -45,7 +44,6 @@ static int read_account(StoreTransaction *transaction, void *context, Error *err
         return r;
     attempt->is_usable = is_usable(&row, (int64_t)store_now(transaction)) &&
                          string_copy(attempt->hash, sizeof(attempt->hash), row.password_hash) == 0;
-    attempt->role = access_role_from_string(row.role);
     attempt->must_change = row.must_change_password;
     return 0;
 }
@@ -192,8 +190,7 @@ int sign_in(ApiCall *call, SignIn *sign_in, Error *error)
         r = run_attempt(&attempt, error);
     if (r >= 0) {
         sign_in_guard_succeeded(call->api->sign_in_guard, sign_in->username);
-        call->principal = (Principal){.username = arena_string(call->arena, sign_in->username),
-                                      .system_role = attempt.role};
+        call->principal = (Principal){.username = arena_string(call->arena, sign_in->username)};
         sign_in->has_second_factor = attempt.factor.is_confirmed;
         sign_in->must_change_password = attempt.must_change;
         call->has_second_factor = attempt.factor.is_confirmed;

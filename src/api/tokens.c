@@ -10,6 +10,7 @@
 #include "base/string.h"
 #include "crypto/hash.h"
 #include "crypto/token.h"
+#include "domain/access/scope.h"
 
 enum { LIFE_DEFAULT_DAYS = 30 };
 static const int64_t SECOND = (int64_t)USEC_PER_SEC;
@@ -54,6 +55,7 @@ int token_create(StoreTransaction *transaction, Random *random, const NewToken *
 
 typedef struct TokenBody {
     const char *description, *expiration_date, *tenant;
+    json_t *permissions, *tenants;
 } TokenBody;
 
 static const JsonField token_fields[] = {
@@ -63,6 +65,10 @@ static const JsonField token_fields[] = {
      "RFC 3339; in 30 days when absent, and never later than the policy token_life allows"},
     {"tenant", JSON_FIELD_STRING, offsetof(TokenBody, tenant), JSON_FIELD_NULLABLE | JSON_FIELD_IDENTIFIER, 1,
      255, "tenant of requests that name none"},
+    {"permissions", JSON_FIELD_STRING_ARRAY, offsetof(TokenBody, permissions), JSON_FIELD_NULLABLE, 0,
+     TOKEN_SCOPE_PERMISSIONS_MAX, "all that it is good for, of what its owner may; everything when absent"},
+    {"tenants", JSON_FIELD_STRING_ARRAY, offsetof(TokenBody, tenants), JSON_FIELD_NULLABLE, 0,
+     TOKEN_SCOPE_TENANTS_MAX, "where it is good; in all tenants of its owner when absent"},
     {0},
 };
 
@@ -90,7 +96,7 @@ static int read_expiry(ApiCall *call, const char *text, int64_t *ret_expiry, Err
 
 static int check_membership(ApiCall *call, const char *tenant, Error *error)
 {
-    if (call->principal.system_role == ACCESS_ROLE_SYS_ADMIN) {
+    if (principal_has(&call->principal, PERMISSION_ALL_TENANTS)) {
         TenantGetRow row;
         int r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = tenant}, &row, error);
         return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
@@ -100,6 +106,26 @@ static int check_membership(ApiCall *call, const char *tenant, Error *error)
         call->transaction, &(MembershipGetParameters){.tenant = tenant, .username = call->principal.username},
         &row, error);
     return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
+}
+
+/* The scope that is asked for, within that of the token which makes it. */
+static int read_scope(ApiCall *call, const TokenBody *body, const char **ret_text, Error *error)
+{
+    _cleanup_token_scope_ TokenScope scope = {0}, of_maker = {0};
+    int r = token_scope_read(body->permissions, body->tenants, &scope, error);
+    for (size_t i = 0; r >= 0 && i < scope.tenants.count; i++)
+        r = check_membership(call, scope.tenants.items[i], error);
+    if (r >= 0 && token_scope_parse(call->scope ?: "", &of_maker) < 0)
+        r = error_set(error, ERROR_FORBIDDEN, "The scope of this token cannot be read.");
+    if (r >= 0)
+        r = token_scope_narrow(&scope, &of_maker, error);
+    if (r >= 0 && body->tenant && scope.has_tenants && !string_list_contains(&scope.tenants, body->tenant))
+        r = error_set_field(error, ERROR_BAD_FIELD, "tenant", "The tenant is none of those in 'tenants'.");
+    if (r < 0)
+        return r;
+    _cleanup_free_ char *text = token_scope_to_text(&scope);
+    *ret_text = arena_string(call->arena, text);
+    return 0;
 }
 
 /* Now and then, because it looks at all tokens. */
@@ -124,6 +150,9 @@ static int post_token(ApiCall *call, Error *error)
         r = read_expiry(call, body.expiration_date, &expires_at, error);
     if (r >= 0 && body.tenant)
         r = check_membership(call, body.tenant, error);
+    const char *scope = "";
+    if (r >= 0)
+        r = read_scope(call, &body, &scope, error);
     if (r < 0)
         return r;
     purge_tokens(call);
@@ -134,6 +163,7 @@ static int post_token(ApiCall *call, Error *error)
                                  .username = call->principal.username,
                                  .tenant = body.tenant,
                                  .description = body.description,
+                                 .scope = scope,
                                  .source = call->request->remote_address,
                                  .expires_at = expires_at,
                                  .has_second_factor = call->has_second_factor},
@@ -146,11 +176,12 @@ static int post_token(ApiCall *call, Error *error)
     writer_string(&writer, "id", id);
     writer_string_n(&writer, "value", (const char *)secret_bytes(token), secret_size(token));
     writer_string(&writer, "username", call->principal.username);
-    writer_string(&writer, "role", access_role_to_string(call->principal.system_role));
+    writer_string(&writer, "role", call->principal.role);
     writer_string(&writer, "tenant", body.tenant);
     writer_time(&writer, "expiration_date", expires_at);
     writer_boolean(&writer, "has_second_factor", call->has_second_factor);
     writer_string(&writer, "description", body.description ?: "");
+    writer_raw(&writer, "scope", *scope ? scope : "null");
     writer_end_object(&writer);
     return writer.status;
 }
@@ -167,6 +198,7 @@ static void write_token(Writer *writer, const TokenListRow *row)
     writer_string(writer, "username", row->username);
     writer_string(writer, "tenant", *row->default_tenant ? row->default_tenant : NULL);
     writer_string(writer, "description", row->description);
+    writer_raw(writer, "scope", *row->scope ? row->scope : "null");
     writer_boolean(writer, "has_second_factor", row->has_second_factor);
     writer_string(writer, "source", *row->source ? row->source : NULL);
     writer_time(writer, "created_at", row->created_at);
@@ -177,8 +209,7 @@ static void write_token(Writer *writer, const TokenListRow *row)
 
 static bool may_manage_others(const ApiCall *call)
 {
-    Error ignored = ERROR_INIT;
-    return access_decide(&call->principal, PERMISSION_TOKEN_MANAGE_OTHERS, &ignored) >= 0;
+    return principal_has(&call->principal, PERMISSION_TOKEN_MANAGE_OTHERS);
 }
 
 /* One's own; all, or those of one account, with the right to manage them. */
@@ -242,6 +273,7 @@ static int get_token(ApiCall *call, Error *error)
                                          .created_at = row.created_at,
                                          .expires_at = row.expires_at,
                                          .last_used_at = row.last_used_at,
+                                         .scope = row.scope,
                                          .has_second_factor = row.has_second_factor,
                                          .source = row.source});
     return writer.status;

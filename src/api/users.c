@@ -5,6 +5,7 @@
 
 #include "api/api_internal.h"
 #include "api/passwords.h"
+#include "api/rights.h"
 #include "base/string.h"
 
 /* Names are ASCII without it. */
@@ -188,7 +189,8 @@ static int read_system_role(const char *text, AccessRole *ret_role, Error *error
 {
     *ret_role = text ? access_role_from_string(text) : ACCESS_ROLE_DEFAULT;
     if (*ret_role < 0 || !access_role_is_system(*ret_role))
-        return error_set_field(error, ERROR_BAD_FIELD, "role", "A system role is sys_admin or default.");
+        return error_set_field(error, ERROR_BAD_FIELD, "role",
+                               "A system role is sys_admin, default, auditor or security_officer.");
     return 0;
 }
 
@@ -378,6 +380,8 @@ static int delete_user(ApiCall *call, Error *error)
     if (r >= 0)
         r = statement_memberships_delete_of_user(
             call->transaction, &(MembershipsDeleteOfUserParameters){.username = username}, error);
+    if (r >= 0)
+        r = forget_rights_of_user(call->transaction, username, error);
     if (r >= 0)
         r = statement_user_delete(call->transaction, &(UserDeleteParameters){.username = username}, error);
     if (r < 0)

@@ -82,6 +82,18 @@ static int set_expiry(const Cli *cli, json_t *body, Error *error)
     return 0;
 }
 
+/* Each value of an option that may be given several times. */
+static void add_names(const Cli *cli, const char *option, json_t *body, const char *member)
+{
+    json_t *names = json_array();
+    const char *name;
+    for (unsigned i = 0; (name = options_get_nth(cli->options, option, i)); i++)
+        (void)json_array_append_new(names, json_string(name));
+    if (json_array_size(names) > 0)
+        (void)json_object_set(body, member, names);
+    json_decref(names);
+}
+
 static int tokens_create(Cli *cli, Error *error)
 {
     const char *description = cli_option(cli, "description");
@@ -90,6 +102,8 @@ static int tokens_create(Cli *cli, Error *error)
         (void)json_object_set_new(body, "description", json_string(description));
     if (cli->profile.tenant)
         (void)json_object_set_new(body, "tenant", json_string(cli->profile.tenant));
+    add_names(cli, "permission", body, "permissions");
+    add_names(cli, "only-tenant", body, "tenants");
     int r = set_expiry(cli, body, error);
     if (r >= 0)
         r = cli_request(cli, "POST", "/tokens", body, &answer, error);
@@ -350,6 +364,11 @@ static const Option list_options[] = {
 static const Option token_options[] = {
     {.name = "description", .argument = "TEXT", .help = "what it is for"},
     {.name = "life", .argument = "TIME", .help = "until it expires, e.g. 12h (30d)"},
+    {.name = "permission",
+     .argument = "NAME",
+     .help = "good for this alone, e.g. cluster_list",
+     .is_repeatable = true},
+    {.name = "only-tenant", .argument = "NAME", .help = "good in this tenant alone", .is_repeatable = true},
     {.name = NULL},
 };
 static const Option revoke_options[] = {

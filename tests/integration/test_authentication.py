@@ -608,3 +608,113 @@ def test_policies_outlive_the_manager(breakable):
     breakable.restart("manager")
     assert policy(breakable, "session_idle")["value"] == 777
     breakable.api("PATCH", "/policies", {"session_idle": None}).expect(200)
+
+
+def test_policy_of_second_factors_binds(bastide, people):
+    """Who must have one and has none can do nothing but set it up; a tenant's rule binds within the tenant."""
+    tenant, name = people.tenant(), people.account()
+    people.join(name, tenant, "manager")
+    viewer, token = people.make("viewer", tenant), people.token(name, tenant=tenant)
+    bastide.api("GET", "/clusters", token=token).expect(200)
+    bastide.api("PATCH", f"/policies/{tenant}", {"second_factor_roles": ["manager"]}, token=token).expect(200)
+    answer = bastide.api("GET", "/clusters", token=token).expect(403)
+    assert "second factor" in answer.json["message"] and "manager" in answer.json["message"]
+    bastide.api("PATCH", f"/policies/{tenant}", {"second_factor_roles": []}, token=token).expect(403)
+    bastide.api("GET", "/clusters", token=viewer).expect(200)
+    bastide.api("GET", "/user", token=token).expect(200)
+    _, codes = enrol(bastide, name)
+    bastide.api("GET", "/clusters", token=token).expect(403)  # the token was made before
+    new = bastide.api("POST", "/tokens", {"tenant": tenant}, user=(name, PASSWORD), headers={"Second-Factor": codes[0]})
+    bastide.api("GET", "/clusters", token=new.expect(201).json["value"]).expect(200)
+
+
+# Scopes --------------------------------------------------------------------------------------------------------------
+
+
+def test_s11_scope_of_permissions(bastide, people):
+    """A token does what its scope names and its owner may: the smaller of the two."""
+    name = people.account()
+    people.join(name, DEFAULT_TENANT, "viewer")
+    made = bastide.api("POST", "/tokens", {"tenant": DEFAULT_TENANT, "permissions": ["cluster_list", "cluster_create"]},
+                       user=(name, PASSWORD)).expect(201).json
+    token = made["value"]
+    assert sorted(made["scope"]["permissions"]) == ["cluster_create", "cluster_list"]
+    bastide.api("GET", "/clusters", token=token).expect(200)
+    for method, path in (("GET", "/nodes"), ("GET", "/user"), ("POST", "/tokens"), ("GET", "/events/stream")):
+        bastide.api(method, path, {} if method == "POST" else None, token=token).expect(403)
+    bastide.api("POST", "/clusters", {"name": "x"}, token=token).expect(403)  # the owner is a viewer
+    listed = bastide.api("GET", "/tokens", user=(name, PASSWORD)).items[0]
+    assert sorted(listed["scope"]["permissions"]) == ["cluster_create", "cluster_list"]
+    admin = bastide.api("POST", "/tokens", {"permissions": ["user_list"]}).expect(201).json["value"]
+    bastide.api("GET", "/users", token=admin).expect(200)
+    bastide.api("PUT", "/users", {"username": "nobody-new", "password": PASSWORD}, token=admin).expect(403)
+
+
+def test_s11_scope_of_tenants(bastide, people):
+    one, two, name = people.tenant(), people.tenant(), people.account()
+    for tenant in (one, two):
+        people.join(name, tenant, "viewer")
+    token = bastide.api("POST", "/tokens", {"tenants": [one]}, user=(name, PASSWORD)).expect(201).json["value"]
+    bastide.api("GET", "/clusters", token=token, tenant=one).expect(200)
+    bastide.api("GET", "/clusters", token=token, tenant=two).expect(401)
+    bastide.api("GET", "/user", token=token).expect(200)
+    admin = bastide.api("POST", "/tokens", {"tenants": [one]}).expect(201).json["value"]
+    bastide.api("GET", "/clusters", token=admin, tenant=one).expect(200)
+    bastide.api("GET", "/users", token=admin).expect(403)
+    stream = bastide.connect()
+    stream.request("GET", "/api/v3.1/events/stream", headers={"Authentication-Token": token, "Tenant": two})
+    assert stream.getresponse().status == 401
+    stream.close()
+
+
+def test_s11_limited_token_makes_no_wider_one(bastide, people):
+    tenant, name = people.tenant(), people.account()
+    people.join(name, tenant, "viewer")
+    scope = {"permissions": ["create_token", "cluster_list"], "tenants": [tenant]}
+    token = bastide.api("POST", "/tokens", scope, user=(name, PASSWORD)).expect(201).json["value"]
+    assert bastide.api("POST", "/tokens", {"permissions": ["node_list"]}, token=token).expect(403).field == "permissions"
+    assert bastide.api("POST", "/tokens", {"tenants": []}, token=token).expect(201).json["scope"]["tenants"] == []
+    same = bastide.api("POST", "/tokens", {}, token=token).expect(201).json["scope"]
+    assert (sorted(same["permissions"]), same["tenants"]) == (sorted(scope["permissions"]), [tenant])
+
+
+@pytest.mark.parametrize("body, field", [
+    ({"permissions": ["no_such"]}, "permissions"), ({"permissions": ["open"]}, "permissions"),
+    ({"permissions": "cluster_list"}, "permissions"), ({"permissions": [1]}, "permissions"),
+    ({"tenants": ["a b"]}, "tenants"), ({"tenant": "default_tenant", "tenants": []}, "tenant")])
+def test_scopes_that_cannot_be(bastide, body, field):
+    assert bastide.api("POST", "/tokens", body).expect(400).field.startswith(field)
+
+
+# Rates ---------------------------------------------------------------------------------------------------------------
+
+
+def statuses(bastide, count, **more):
+    return [bastide.api("GET", "/tenants", **more).status for _ in range(count)]
+
+
+@pytest.mark.parametrize("policy_name", ["rate_token", "rate_account", "rate_source"])
+def test_sv24_rates(breakable, unique, policy_name):
+    """Too many of a second get 429 and when to come back; others are not concerned, and it passes."""
+    name = unique("person")
+    breakable.api("PUT", "/users", {"username": name, "password": PASSWORD}).expect(201)
+    token = breakable.api("POST", "/tokens", {}, user=(name, PASSWORD)).expect(201).json["value"]
+    breakable.api("PATCH", "/policies", {policy_name: 2}).expect(200)
+    try:
+        answers = [breakable.api("GET", "/tenants", token=token) for _ in range(12)]
+        late = [answer for answer in answers if answer.status != 200]
+        assert late and all(answer.status == 429 and int(answer.headers["Retry-After"]) >= 1 for answer in late)
+        wait_until(lambda: breakable.api("GET", "/tenants", token=token).status == 200, 10, "the next second")
+    finally:
+        wait_until(lambda: breakable.api("PATCH", "/policies", {policy_name: None}).status == 200, 10, "a free second")
+    assert set(statuses(breakable, 12, token=token)) == {200}
+
+
+def test_sv24_rate_of_a_tenant(bastide, people):
+    one, two = people.tenant(), people.tenant()
+    of_one, of_two, stranger = people.make("viewer", one), people.make("viewer", two), people.make()
+    bastide.api("PATCH", f"/policies/{one}", {"rate_tenant": 2}).expect(200)
+    answers = [bastide.api("GET", "/clusters", token=of_one).status for _ in range(12)]
+    assert set(answers) == {200, 429}
+    assert {bastide.api("GET", "/clusters", token=of_two).status for _ in range(12)} == {200}
+    assert {bastide.api("GET", "/clusters", token=stranger, tenant=one).status for _ in range(12)} == {401}

@@ -37,18 +37,21 @@ UPDATE users SET role = :role WHERE username = :username;
 UPDATE users SET is_active = :is_active WHERE username = :username;
 
 -- user_note_login: exec
+-- unwatched: nobody's rights depend on when they signed in
 -- The hash may be one with newer parameters.
 UPDATE users SET failed_logins = 0, locked_until = 0, last_login_at = :now!int, password_hash = :password_hash,
     first_login_at = CASE WHEN first_login_at = 0 THEN :now!int ELSE first_login_at END
 WHERE username = :username;
 
 -- user_note_failure: exec
+-- unwatched: a lock concerns passwords, which are looked up each time
 -- Counts a failure; every so many of them lock the account.
 UPDATE users SET failed_logins = failed_logins + 1,
     locked_until = CASE WHEN failed_logins + 1 >= :maximum_failures!int THEN :locked_until ELSE locked_until END
 WHERE username = :username;
 
 -- user_unlock: exec
+-- unwatched: a lock concerns passwords, which are looked up each time
 UPDATE users SET failed_logins = 0, locked_until = 0 WHERE username = :username;
 
 -- user_delete: exec
@@ -109,6 +112,7 @@ SELECT t.id, t.username, t.default_tenant, t.expires_at, t.last_used_at, t.kind,
 FROM tokens t JOIN users u ON u.username = t.username WHERE t.secret_hash = :secret_hash AND t.is_revoked = 0;
 
 -- token_note_use: exec
+-- unwatched: nobody's rights depend on when a token was used
 UPDATE tokens SET last_used_at = :last_used_at WHERE id = :id;
 
 -- token_get: one
@@ -140,6 +144,7 @@ WHERE username = :username AND (:kind = '' OR kind = :kind) AND id <> :but!text 
 DELETE FROM tokens WHERE username = :username;
 
 -- tokens_purge_expired: exec
+-- unwatched: an expired token is refused by its time
 DELETE FROM tokens WHERE expires_at < :now!int;
 
 -- setting_get: one

@@ -17,7 +17,8 @@ static Usec take(RateLimiter *limiter, RateKind kind, const char *key, uint64_t 
     return rate_limiter_take(limiter, kind, key, strlen(key), rate, now);
 }
 
-static unsigned count_passed(RateLimiter *limiter, const char *key, uint64_t rate, unsigned requests, Usec now)
+static unsigned count_passed(RateLimiter *limiter, const char *key, uint64_t rate, unsigned requests,
+                             Usec now)
 {
     unsigned passed = 0;
     for (unsigned i = 0; i < requests; i++)
@@ -33,7 +34,8 @@ static void test_burst_and_steady_rate(void **state)
     assert_int_equal(count_passed(limiter, "shop", 10, 100, now), 10); /* what a second gives */
     assert_int_equal(take(limiter, RATE_TENANT, "shop", 10, now), 100 * USEC_PER_MSEC);
     assert_int_equal(count_passed(limiter, "shop", 10, 100, now + USEC_PER_SEC / 2), 5);
-    assert_int_equal(count_passed(limiter, "shop", 10, 100, now + 100 * USEC_PER_SEC), 10); /* no more saved up */
+    assert_int_equal(count_passed(limiter, "shop", 10, 100, now + 100 * USEC_PER_SEC),
+                     10); /* no more saved up */
     rate_limiter_free(limiter);
 }
 
