@@ -26,8 +26,7 @@ POLICY_ROW(SOURCE_LOCK, "source_lock", SECONDS, SYSTEM, HIGHER, 300, 10, 86400,
            "how long such an address waits, and how long failures of an address are remembered")
 POLICY_ROW(SECOND_FACTOR_ROLES, "second_factor_roles", NAMES, TENANT, HIGHER, 0, 0, 64,
            "roles that do nothing without a second factor: system roles, and for a tenant its own")
-POLICY_ROW(RATE_TOKEN, "rate_token", COUNT, SYSTEM, LOWER, 1000, 1, 1000000,
-           "requests a second of one token")
+POLICY_ROW(RATE_TOKEN, "rate_token", COUNT, SYSTEM, LOWER, 1000, 1, 1000000, "requests a second of one token")
 POLICY_ROW(RATE_ACCOUNT, "rate_account", COUNT, SYSTEM, LOWER, 1000, 1, 1000000,
            "requests a second of one account")
 POLICY_ROW(RATE_SOURCE, "rate_source", COUNT, SYSTEM, LOWER, 4000, 1, 1000000,
