@@ -44,6 +44,7 @@ typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
 typedef struct SignInGuard SignInGuard;
 typedef struct RateLimiter RateLimiter;
+typedef struct DirectorySync DirectorySync;
 
 struct Api {
     ApiSettings settings;
@@ -52,6 +53,8 @@ struct Api {
     PolicyBook *policies;
     SignInGuard *sign_in_guard;
     RateLimiter *rate_limiter;
+    Directory *directory; /* borrowed; NULL = none */
+    DirectorySync *directory_sync;
     _Atomic(int64_t) tokens_purged_at;
     ApiPool pool;
     /* Work for the loop's thread. */

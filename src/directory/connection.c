@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <ldap.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -12,7 +13,7 @@ enum {
     ANSWER_MAX = 4 * 1024 * 1024, /* one message of the server */
     VALUES_MAX = 10000,           /* of one attribute */
 };
-/* A read or write that makes no progress for this long gives the deadline a chance to be looked at. */
+/* A write that makes no progress for this long gives the deadline a chance to be looked at. */
 static const struct timeval STALL = {.tv_usec = 250000};
 
 struct DirectoryConnection {
@@ -87,20 +88,78 @@ static int wait_for(DirectoryConnection *connection, int message, const char *wh
  * -----------------------------------------------------------------------------------------------------------
  */
 
-/* A server that stops in the middle of a message must not hold the thread. */
+/* libldap waits for the end of a handshake, and for the rest of a message, as long as the server likes. So
+ * below TLS stands a layer of ours that gives up at the deadline. */
+static int deadline_setup(Sockbuf_IO_Desc *layer, void *connection)
+{
+    layer->sbiod_pvt = connection;
+    return 0;
+}
+
+static int deadline_control(Sockbuf_IO_Desc *layer, int option, void *argument)
+{
+    return LBER_SBIOD_CTRL_NEXT(layer, option, argument);
+}
+
+static bool wait_until_ready(Sockbuf_IO_Desc *layer, short events)
+{
+    const DirectoryConnection *connection = layer->sbiod_pvt;
+    struct pollfd poller = {.events = events};
+    if (ber_sockbuf_ctrl(layer->sbiod_sb, LBER_SB_OPT_GET_FD, &poller.fd) != 1)
+        return false;
+    for (;;) {
+        Usec now = clock_monotonic(connection->clock);
+        if (now >= connection->deadline)
+            return false;
+        int r = poll(&poller, 1, (int)((connection->deadline - now) / USEC_PER_MSEC) + 1);
+        if (r > 0 || (r < 0 && errno != EINTR))
+            return r > 0;
+    }
+}
+
+static ber_slen_t deadline_read(Sockbuf_IO_Desc *layer, void *data, ber_len_t size)
+{
+    if (wait_until_ready(layer, POLLIN))
+        return LBER_SBIOD_READ_NEXT(layer, data, size);
+    errno = ETIMEDOUT;
+    return -1;
+}
+
+static ber_slen_t deadline_write(Sockbuf_IO_Desc *layer, void *data, ber_len_t size)
+{
+    if (wait_until_ready(layer, POLLOUT))
+        return LBER_SBIOD_WRITE_NEXT(layer, data, size);
+    errno = ETIMEDOUT;
+    return -1;
+}
+
+static int deadline_done(Sockbuf_IO_Desc *layer)
+{
+    (void)layer;
+    return 0;
+}
+
+static Sockbuf_IO deadline_layer = {.sbi_setup = deadline_setup,
+                                    .sbi_remove = deadline_done,
+                                    .sbi_ctrl = deadline_control,
+                                    .sbi_read = deadline_read,
+                                    .sbi_write = deadline_write,
+                                    .sbi_close = deadline_done};
+
 static int on_connected(LDAP *handle, Sockbuf *buffer, LDAPURLDesc *server, struct sockaddr *address,
                         struct ldap_conncb *context)
 {
     (void)handle;
     (void)server;
     (void)address;
-    (void)context;
+    DirectoryConnection *connection =
+        (DirectoryConnection *)(void *)((char *)context - offsetof(DirectoryConnection, callback));
     int descriptor = -1;
     ber_len_t maximum = ANSWER_MAX;
     if (ber_sockbuf_ctrl(buffer, LBER_SB_OPT_GET_FD, &descriptor) != 1 ||
         ber_sockbuf_ctrl(buffer, LBER_SB_OPT_SET_MAX_INCOMING, &maximum) != 1 ||
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &STALL, sizeof(STALL)) < 0 ||
-        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &STALL, sizeof(STALL)) < 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &STALL, sizeof(STALL)) < 0 ||
+        ber_sockbuf_add_io(buffer, &deadline_layer, LBER_SBIOD_LEVEL_PROVIDER + 1, connection) < 0)
         return LDAP_OTHER;
     return LDAP_SUCCESS;
 }

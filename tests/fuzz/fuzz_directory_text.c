@@ -17,7 +17,8 @@ static void check_filter(const char *value)
         return;
     const char *text = buffer_string(&buffer);
     ASSERT(string_starts_with(text, "(u=") && string_ends_with(text, ")"));
-    ASSERT(strlen(text + 3) - strlen(strpbrk(text + 3, "()*")) == buffer.size - 4); /* the last bracket alone */
+    ASSERT(strlen(text + 3) - strlen(strpbrk(text + 3, "()*")) ==
+           buffer.size - 4); /* the last bracket alone */
     ASSERT(directory_filter_is_valid(text) || strchr(value, '{'));
 }
 

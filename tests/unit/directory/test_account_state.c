@@ -60,6 +60,7 @@ static void test_names(void **state)
 
 int main(void)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_sv2_states), cmocka_unit_test(test_names)};
+    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_sv2_states),
+                                              cmocka_unit_test(test_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,7 +27,8 @@ static void test_s13_values_are_escaped(void **state)
     check("(uid={username})", "a\nb c", NULL, "(uid=a\\0ab\\20c)");
     check("(uid={username})", "\xc3\xa4", NULL, "(uid=\\c3\\a4)");
     check("(uid={username})", "{dn}", "x", "(uid={dn})"); /* a value is not a template */
-    check("(|(member={dn})(memberUid={username}))", "a", "cn=b,dc=c", "(|(member=cn\\3db,dc\\3dc)(memberUid=a))");
+    check("(|(member={dn})(memberUid={username}))", "a", "cn=b,dc=c",
+          "(|(member=cn\\3db,dc\\3dc)(memberUid=a))");
     check("(member={dn})", NULL, NULL, "(member=)");
 }
 
