@@ -55,6 +55,7 @@ struct ApiRoute {
     const RouteQuery *query;  /* NULL = none */
     const char *content_type; /* of the answer; NULL = JSON */
     int success_status;
+    bool while_sealed; /* also served while the keeper is sealed */
 };
 
 #define ROUTE(method_, path_, permission_, tenant_, mode_, body_, handler_, action_, status_, summary_, ...) \
@@ -95,7 +96,8 @@ extern const RouteQuery query_page[], query_version[], query_clusters[], query_o
 
 /* Tables, ended by a row without path. */
 extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[],
-    routes_executions[], routes_events[], routes_provisioners[], routes_bundles[], routes_audit[];
+    routes_executions[], routes_events[], routes_provisioners[], routes_bundles[], routes_audit[],
+    routes_keys[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 

@@ -21,6 +21,8 @@ PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, 0, "list provisione
 PERMISSION_ROW(PROVISIONER_ENROL, "provisioner_enrol", SYSTEM, 0, "make enrolment tokens")
 PERMISSION_ROW(PROVISIONER_MANAGE, "provisioner_manage", SYSTEM, 0, "drain and remove provisioners")
 PERMISSION_ROW(AUDIT_LIST, "audit_list", SYSTEM, 0, "read the audit trail")
+PERMISSION_ROW(KEYS_GET, "keys_get", SYSTEM, 0, "see the state of the keys, never a key")
+PERMISSION_ROW(KEYS_MANAGE, "keys_manage", SYSTEM, 0, "rotate keys, destroy those of a tenant")
 PERMISSION_ROW(CATALOG_LIST, "catalog_list", TENANT, ROLES_MEMBERS, "list catalog documents")
 PERMISSION_ROW(CATALOG_GET, "catalog_get", TENANT, ROLES_MEMBERS, "read catalog documents")
 PERMISSION_ROW(CATALOG_WRITE, "catalog_write", TENANT, ROLE_BIT(MANAGER), "write catalog documents")
