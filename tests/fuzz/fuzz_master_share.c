@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any line as a share of the master key: what is taken is taken apart and put together to the same bytes. */
+#include <string.h>
+
 #include "base/memory.h"
 #include "crypto/start.h"
 #include "keeper/input.h"
