@@ -130,6 +130,7 @@ int vault_list(Vault *vault, const char *directory, StringList *names, Error *er
     return r < 0 ? error_set_errno(error, ERROR_IO, -r, "cannot read the directory %s", directory) : 0;
 }
 
+/* 1 when it lay under the old key. */
 static int move_file(Vault *vault, const char *name, Error *error)
 {
     _cleanup_free_ char *path = vault_path(vault, name), *file = NULL;
@@ -147,7 +148,8 @@ static int move_file(Vault *vault, const char *name, Error *error)
     r = vault_open_under(vault->master, name, (const uint8_t *)file, size, &content);
     if (r < 0)
         return error_set(error, ERROR_CRYPTO, "%s was changed, or belongs to another master key", name);
-    return vault_write_under(vault, vault->next, name, secret_bytes(content), secret_size(content), error);
+    r = vault_write_under(vault, vault->next, name, secret_bytes(content), secret_size(content), error);
+    return r < 0 ? r : 1;
 }
 
 static int finish(Vault *vault, Error *error)
@@ -181,13 +183,14 @@ int vault_rotation_step(Vault *vault, unsigned maximum, bool *ret_left, Error *e
     for (size_t i = 0; i < names.count; i++) {
         if (vault->reached && strcmp(names.items[i], vault->reached) <= 0)
             continue;
-        if (moved++ >= maximum) {
+        if (moved >= maximum) {
             *ret_left = true;
             return 0;
         }
         r = move_file(vault, names.items[i], error);
         if (r < 0)
             return r;
+        moved += (unsigned)r;
         free(vault->reached);
         vault->reached = string_duplicate(names.items[i]);
     }
