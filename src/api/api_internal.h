@@ -44,6 +44,7 @@ typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
 typedef struct SignInGuard SignInGuard;
 typedef struct RateLimiter RateLimiter;
+typedef struct KeysCare KeysCare;     /* rotation, sealed keeper: keys_care.c */
 
 struct Api {
     ApiSettings settings;
@@ -61,6 +62,7 @@ struct Api {
     sd_event_source *loop_source, *timer_source;
     PollList *polls;
     StreamList *streams;
+    KeysCare *keys;
     bool is_draining;
     /* Connections to the keeper, one a pool thread at a time. */
     pthread_mutex_t keeper_lock;
