@@ -44,7 +44,7 @@ typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
 typedef struct SignInGuard SignInGuard;
 typedef struct RateLimiter RateLimiter;
-typedef struct KeysCare KeysCare;     /* rotation, sealed keeper: keys_care.c */
+typedef struct KeysCare KeysCare; /* rotation, sealed keeper: keys_care.c */
 
 struct Api {
     ApiSettings settings;
