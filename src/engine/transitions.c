@@ -40,7 +40,6 @@ static int64_t now(const Transition *transition)
 int engine_publish(StoreTransaction *transaction, const EngineEvent *event, EngineEffects *effects,
                    Error *error)
 {
-    EventInsertRow row;
     int r = statement_event_insert(transaction,
                                    &(EventInsertParameters){.tenant = event->tenant,
                                                             .time = (int64_t)store_now(transaction),
@@ -52,10 +51,10 @@ int engine_publish(StoreTransaction *transaction, const EngineEvent *event, Engi
                                                             .task = event->task,
                                                             .message = event->message,
                                                             .data = event->data ?: "{}"},
-                                   &row, error);
+                                   error);
     if (r < 0)
         return r;
-    effects->last_event = MAX(effects->last_event, row.sequence);
+    effects->has_events = true;
     return 0;
 }
 

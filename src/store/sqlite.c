@@ -510,7 +510,8 @@ static int sqlite_connect(Store *store, StoreAccess access, StoreConnection **re
 
 const StoreBackend sqlite_backend = {
     .name = "sqlite",
-    .has_single_writer = true,
+    .batch_maximum = STORE_BATCH_MAXIMUM,
+    .reads_in_place = true,
     .prepare = sqlite_prepare,
     .connect = sqlite_connect,
     .disconnect = sqlite_disconnect,

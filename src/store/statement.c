@@ -156,6 +156,13 @@ int statement_execute(StoreTransaction *transaction, const StatementDescription 
     return (int)MIN(affected, (int64_t)INT_MAX);
 }
 
+int statement_execute_send(StoreTransaction *transaction, const StatementDescription *statement,
+                           const void *parameters, Error *error)
+{
+    int64_t affected;
+    return execute(transaction, statement, parameters, NULL, &affected, error);
+}
+
 int statement_execute_one(StoreTransaction *transaction, const StatementDescription *statement,
                           const void *parameters, void *ret_row, Error *error)
 {

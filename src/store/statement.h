@@ -24,7 +24,13 @@ typedef struct StatementField {
     size_t offset, presence_offset;
 } StatementField;
 
-typedef enum StatementKind { STATEMENT_ONE, STATEMENT_MANY, STATEMENT_EXEC, STATEMENT_COUNT } StatementKind;
+typedef enum StatementKind {
+    STATEMENT_ONE,
+    STATEMENT_MANY,
+    STATEMENT_EXEC,
+    STATEMENT_SEND,
+    STATEMENT_COUNT
+} StatementKind;
 
 typedef struct StatementDescription {
     const char *name;
@@ -61,6 +67,8 @@ enum { STATEMENT_ROWS_MAXIMUM = 100 * 1000, STATEMENT_BYTES_MAXIMUM = 256 * 1024
 
 int statement_execute(StoreTransaction *transaction, const StatementDescription *statement,
                       const void *parameters, Error *error);
+int statement_execute_send(StoreTransaction *transaction, const StatementDescription *statement,
+                           const void *parameters, Error *error);
 int statement_execute_one(StoreTransaction *transaction, const StatementDescription *statement,
                           const void *parameters, void *ret_row, Error *error);
 int statement_execute_many(StoreTransaction *transaction, const StatementDescription *statement,

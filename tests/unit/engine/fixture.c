@@ -21,9 +21,9 @@ static void on_wake(void *userdata)
     ((Fixture *)userdata)->wakes++;
 }
 
-static void on_published(int64_t sequence, void *userdata)
+static void on_published(void *userdata)
 {
-    ((Fixture *)userdata)->published = sequence;
+    ((Fixture *)userdata)->has_published = true;
 }
 
 static void check(int r, const Error *error)

@@ -71,6 +71,8 @@ class Tenants(Case):
         "-- s: exec\nINSERT INTO a (tenant, id, name) VALUES (:tenant, :id, :name)"
         " ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE a.tenant = :tenant;",
         "-- s: exec\nINSERT INTO a (tenant, id, name) VALUES (:tenant, :id, :name) ON CONFLICT DO NOTHING;",
+        "-- s: send\nDELETE FROM a WHERE tenant = :tenant;",
+        "-- s: one\nWITH x AS MATERIALIZED (SELECT id FROM a WHERE tenant = :tenant) SELECT COUNT(*) AS n FROM x;",
         "-- s: one\nSELECT value FROM free WHERE name = :name;",
         "-- s: one\n-- across tenants: counts for the operator\nSELECT COUNT(*) AS n FROM a;",
     ]
@@ -103,6 +105,10 @@ class Tenants(Case):
         ("-- s: exec\nUPDATE a SET tenant = :tenant WHERE tenant = :tenant;", "another tenant"),
         ("-- s: exec\nUPDATE a SET name = '', tenant = :to!text WHERE tenant = :tenant;", "another tenant"),
         ("-- s: exec\nDELETE FROM a;", "has a tenant"),
+        ("-- s: send\nDELETE FROM a;", "has a tenant"),
+        ("-- s: send\nDELETE FROM a WHERE tenant = :tenant RETURNING id;", "'send' with result columns"),
+        ("-- s: send\nSELECT id FROM a WHERE tenant = :tenant;", "'send' with result columns"),
+        ("-- s: one\nWITH x AS MATERIALIZED (SELECT id FROM a) SELECT COUNT(*) AS n FROM x;", "table a"),
         ("-- s: exec\nINSERT INTO a (tenant, id, name) VALUES ('x', :id, :name);", "something else"),
         ("-- s: exec\nINSERT INTO a (tenant, id, name) VALUES (:tenant, :id, :name), (:id, :tenant, :name);",
          "something else"),

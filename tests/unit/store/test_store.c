@@ -392,6 +392,111 @@ static void test_nested(_unused_ void **state)
     store_close(store);
 }
 
+/* --- statements without an answer --- */
+
+static int send_group(StoreTransaction *t, const char *id, const char *name, Error *e)
+{
+    return statement_group_send(t, &(GroupSendParameters){.tenant = "s", .id = id, .name = name, .size = 1},
+                                e);
+}
+
+static int count_groups(StoreTransaction *t, int64_t *ret_count, Error *e)
+{
+    return statement_group_count(t, &(GroupCountParameters){.tenant = "s"}, ret_count, e);
+}
+
+static int expect_groups_job(StoreTransaction *t, void *context, Error *e)
+{
+    int64_t count = 0;
+    assert_int_equal(count_groups(t, &count, e), 0);
+    assert_int_equal(count, *(const int64_t *)context);
+    return 0;
+}
+
+static int send_many_job(StoreTransaction *t, _unused_ void *context, Error *e)
+{
+    enum { COUNT = 1000 }; /* more than may be outstanding */
+    for (unsigned i = 0; i < COUNT; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof(id), "%05u", i);
+        assert_int_equal(send_group(t, id, id, e), 0);
+    }
+    int64_t count = 0;
+    int r = count_groups(t, &count, e);
+    assert_int_equal(count, COUNT);
+    return r;
+}
+
+/* Told by the statement that has an answer, at the latest. */
+static int send_then_count_job(StoreTransaction *t, _unused_ void *context, Error *e)
+{
+    int64_t count;
+    int r = send_group(t, "fresh", "fresh", e);
+    if (r >= 0)
+        r = send_group(t, "00000", "again", e);
+    if (r >= 0)
+        r = count_groups(t, &count, e);
+    assert_true(r < 0);
+    assert_int_equal(e->code, ERROR_CONFLICT);
+    return r;
+}
+
+/* Told at the end of the job. */
+static int send_last_job(StoreTransaction *t, _unused_ void *context, Error *e)
+{
+    int r = send_group(t, "fresh", "fresh", e);
+    return r < 0 ? r : send_group(t, "00000", "again", e);
+}
+
+static int send_own_failure_job(StoreTransaction *t, _unused_ void *context, Error *e)
+{
+    int r = send_group(t, "fresh", "fresh", e);
+    return r < 0 ? r : error_set(e, ERROR_QUOTA, "own");
+}
+
+/* The conflict is the savepoint's, not that of what was sent before or after it. */
+static int send_nested_job(StoreTransaction *t, _unused_ void *context, Error *e)
+{
+    assert_int_equal(send_group(t, "before", "before", e), 0);
+    assert_true(store_nested(t, send_last_job, NULL, e) < 0);
+    assert_int_equal(e->code, ERROR_CONFLICT);
+    error_clear(e);
+    assert_int_equal(send_group(t, "after", "after", e), 0);
+    assert_true(store_nested(t, send_own_failure_job, NULL, e) < 0);
+    assert_int_equal(e->code, ERROR_QUOTA);
+    error_clear(e);
+    return send_group(t, "last", "last", e);
+}
+
+/* A failure from before the savepoint does not end as the savepoint's. */
+static int send_before_nested_job(StoreTransaction *t, _unused_ void *context, Error *e)
+{
+    int r = send_group(t, "00000", "again", e);
+    if (r >= 0)
+        r = store_nested(t, send_own_failure_job, NULL, e);
+    assert_true(r < 0);
+    assert_int_equal(e->code, ERROR_CONFLICT);
+    error_clear(e);
+    return 0; /* swallowed: the job cannot commit all the same */
+}
+
+static void test_sent_statements(_unused_ void **state)
+{
+    for (unsigned is_synchronous = 0; is_synchronous < 2; is_synchronous++) {
+        Store *store = test_open_new(1, is_synchronous);
+        test_run(store, STORE_WRITE, send_many_job, NULL);
+        test_run_fails(store, STORE_WRITE, send_then_count_job, NULL, ERROR_CONFLICT);
+        test_run_fails(store, STORE_WRITE, send_last_job, NULL, ERROR_CONFLICT);
+        test_run_fails(store, STORE_WRITE, send_own_failure_job, NULL, ERROR_QUOTA);
+        test_run_fails(store, STORE_WRITE, send_before_nested_job, NULL, ERROR_INTERNAL);
+        test_run_fails(store, STORE_READ, send_last_job, NULL, ERROR_INTERNAL);
+        test_run(store, STORE_READ, expect_groups_job, &(int64_t){1000});
+        test_run(store, STORE_WRITE, send_nested_job, NULL);
+        test_run(store, STORE_READ, expect_groups_job, &(int64_t){1003});
+        store_close(store);
+    }
+}
+
 /* --- batches --- */
 
 typedef struct Item {
@@ -865,6 +970,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_full_queue_and_close),
         cmocka_unit_test(test_no_store_in_a_job),
         cmocka_unit_test(test_time_and_ids),
+        cmocka_unit_test(test_sent_statements),
         cmocka_unit_test(test_synchronous),
         cmocka_unit_test(test_migrations),
         cmocka_unit_test(test_failed_migration),
