@@ -16,8 +16,9 @@ typedef struct StatementRows StatementRows;
 /* Every function but `disconnect` fills *error when it returns negative. */
 typedef struct StoreBackend {
     const char *name;
-    unsigned batch_maximum; /* jobs that the writer puts into one transaction */
-    bool reads_in_place;    /* store_read() */
+    unsigned batch_maximum;     /* jobs that the writer puts into one transaction */
+    bool reads_in_place;        /* store_read() */
+    char list_open, list_close; /* around the values of a list that is a parameter */
     /* Checks and notes the location once, before any connection. */
     int (*prepare)(Store *store, const char *location, Error *error);
     int (*connect)(Store *store, StoreAccess access, StoreConnection **ret_connection, Error *error);
@@ -164,8 +165,9 @@ typedef struct StatementValue {
     StoreBlob blob;
 } StatementValue;
 
-int statement_get_parameter(const StatementDescription *statement, size_t index, const void *parameters,
-                            StatementValue *ret_value, Error *error);
+/* Lists become text in the connection's arena: a JSON array or an array literal. */
+int statement_get_parameter(const StoreConnection *connection, const StatementDescription *statement,
+                            size_t index, const void *parameters, StatementValue *ret_value, Error *error);
 
 /* Where rows go: a fixed row (one) or an array in the arena (many). */
 struct StatementRows {

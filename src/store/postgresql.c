@@ -581,8 +581,11 @@ static int postgresql_roll_back_savepoint(StoreConnection *common, Error *error)
 
 /* --- statements --- */
 
-static const Oid parameter_types[] = {
-    [STORE_INTEGER] = TYPE_INT8, [STORE_TEXT] = TYPE_TEXT, [STORE_BLOB] = TYPE_BYTEA};
+static const Oid parameter_types[] = {[STORE_INTEGER] = TYPE_INT8,
+                                      [STORE_TEXT] = TYPE_TEXT,
+                                      [STORE_BLOB] = TYPE_BYTEA,
+                                      [STORE_INTEGERS] = TYPE_TEXT,
+                                      [STORE_TEXTS] = TYPE_TEXT};
 
 static void statement_name(const StatementDescription *statement, char name[static STATEMENT_NAME_SIZE])
 {
@@ -624,12 +627,12 @@ typedef struct Arguments {
     char integers[PARAMETERS_MAXIMUM][INTEGER_TEXT_SIZE];
 } Arguments;
 
-static int fill_arguments(const StatementDescription *statement, const void *parameters, Arguments *arguments,
-                          Error *error)
+static int fill_arguments(const StoreConnection *connection, const StatementDescription *statement,
+                          const void *parameters, Arguments *arguments, Error *error)
 {
     for (size_t i = 0; i < statement->parameter_count; i++) {
         StatementValue value;
-        int r = statement_get_parameter(statement, i, parameters, &value, error);
+        int r = statement_get_parameter(connection, statement, i, parameters, &value, error);
         if (r < 0)
             return r;
         arguments->values[i] = NULL;
@@ -642,6 +645,8 @@ static int fill_arguments(const StatementDescription *statement, const void *par
             arguments->values[i] = arguments->integers[i];
             break;
         case STORE_TEXT:
+        case STORE_INTEGERS:
+        case STORE_TEXTS:
             arguments->values[i] = value.text;
             break;
         case STORE_BLOB:
@@ -698,6 +703,10 @@ static int read_column(const PGresult *result, int row, StatementRows *rows, siz
         if (r >= 0)
             r = hex_decode(text + 2, copy, (length - 2) / 2, &value.blob.size);
         break;
+    case STORE_INTEGERS:
+    case STORE_TEXTS:
+        r = -EBADMSG;
+        break;
     }
     if (r < 0 && !error_is_set(error)) {
         r = error_set(error, ERROR_INTERNAL, "A stored value has the wrong type");
@@ -750,7 +759,7 @@ static int postgresql_execute(StoreConnection *common, const StatementDescriptio
     *ret_affected = 0;
     int r = ensure_prepared(connection, statement, error);
     if (r >= 0)
-        r = fill_arguments(statement, parameters, &arguments, error);
+        r = fill_arguments(common, statement, parameters, &arguments, error);
     if (r >= 0)
         r = send_statement(connection, statement, &arguments, error);
     if (r < 0)
@@ -777,6 +786,9 @@ static bool is_type_of(Oid type, StoreType expected)
         return type == TYPE_TEXT;
     case STORE_BLOB:
         return type == TYPE_BYTEA;
+    case STORE_INTEGERS:
+    case STORE_TEXTS:
+        break;
     }
     return false;
 }
@@ -831,6 +843,8 @@ static int postgresql_run_script(StoreConnection *connection, const char *sql, E
 const StoreBackend postgresql_backend = {
     .name = "postgresql",
     .batch_maximum = 64,
+    .list_open = '{',
+    .list_close = '}',
     .prepare = postgresql_prepare,
     .connect = postgresql_connect,
     .disconnect = postgresql_disconnect,

@@ -46,28 +46,22 @@ UPDATE executions SET status = :status, finished_at = :finished_at WHERE tenant 
 
 -- tasks_roots: many
 -- The tasks of a fresh execution that wait for nothing.
-SELECT number, kind, node_id, action FROM tasks
-WHERE tenant = :tenant AND execution_id = :execution_id AND state = 'waiting' AND waiting_for = 0 ORDER BY number;
+SELECT number, kind, node_id FROM tasks
+WHERE tenant = :tenant AND execution_id = :execution_id AND number > :after!int AND state = 'waiting' AND waiting_for = 0
+ORDER BY number LIMIT :maximum!int;
 
--- tasks_successors: many
--- Who waits for a task, and for how many in all. CROSS JOIN: SQLite must begin with the edges, which are few.
-SELECT t.number, t.waiting_for, t.kind, t.node_id
-FROM task_edges e CROSS JOIN tasks t
-WHERE e.tenant = :tenant AND e.execution_id = :execution_id AND e.predecessor = :predecessor
-    AND t.tenant = :tenant AND t.execution_id = :execution_id AND t.number = e.successor AND t.state = 'waiting'
-ORDER BY e.successor;
--- PostgreSQL must look for each successor, not among all tasks of the execution, whatever it believes about their number.
--- dialect postgresql
+-- task_edges_from: many
+-- Who follows some tasks, and how many of them.
+SELECT successor, COUNT(*) AS ended FROM task_edges
+WHERE tenant = :tenant AND execution_id = :execution_id AND predecessor IN (:predecessors!ints) AND successor > :after!int
+GROUP BY successor ORDER BY successor LIMIT :maximum!int;
+
+-- tasks_waiting: many
 SELECT number, waiting_for, kind, node_id FROM tasks
-WHERE tenant = :tenant AND execution_id = :execution_id AND state = 'waiting' AND number = ANY(ARRAY(
-    SELECT successor FROM task_edges WHERE tenant = :tenant AND execution_id = :execution_id AND predecessor = :predecessor))
-ORDER BY number;
+WHERE tenant = :tenant AND execution_id = :execution_id AND number IN (:numbers!ints) AND state = 'waiting' ORDER BY number;
 
--- tasks_count_down: send
--- One predecessor less for each successor that waits for others, too; the last one makes it ready, which is another statement.
-UPDATE tasks SET waiting_for = waiting_for - 1
-WHERE tenant = :tenant AND execution_id = :execution_id AND state = 'waiting' AND waiting_for > 1
-    AND number IN (SELECT successor FROM task_edges WHERE tenant = :tenant AND execution_id = :execution_id AND predecessor = :predecessor);
+-- task_set_waiting: send
+UPDATE tasks SET waiting_for = :waiting_for WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number;
 
 -- task_set_ready: send
 UPDATE tasks SET state = 'ready', waiting_for = 0, is_runnable = :is_runnable, ready_at = :ready_at, not_before = :not_before
@@ -77,14 +71,13 @@ WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number;
 UPDATE tasks SET is_runnable = 1, not_before = :not_before
 WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number AND state = 'ready';
 
--- task_next_on_node: one
--- The next ready task that waits for its node.
-SELECT execution_id, number FROM tasks
-WHERE tenant = :tenant AND node_id = :node_id AND state = 'ready' AND is_runnable = 0 ORDER BY number LIMIT 1;
+-- tasks_next_on_nodes: many
+-- The ready tasks that wait for some nodes, the next one of each first.
+SELECT node_id, execution_id, number FROM tasks
+WHERE tenant = :tenant AND node_id IN (:node_ids!texts) AND state = 'ready' AND is_runnable = 0 ORDER BY node_id, number;
 
--- node_take: exec
--- Gives a free node to a task; no row when it is taken.
-UPDATE nodes SET active_task = :number!int WHERE tenant = :tenant AND id = :node_id!text AND active_task = 0;
+-- nodes_active: many
+SELECT id, active_task FROM nodes WHERE tenant = :tenant AND id IN (:ids!texts);
 
 -- node_set_active: send
 UPDATE nodes SET active_task = :number!int WHERE tenant = :tenant AND id = :node_id!text;
@@ -122,10 +115,10 @@ FROM next WHERE tasks.tenant = :tenant AND tasks.execution_id = next.execution_i
 RETURNING tasks.tenant, tasks.execution_id, tasks.number, cluster_id, node_id, kind, action, service, details, attempt, run, failures,
     timeout_ms, is_idempotent, ready_at;
 
--- task_for_report: one
-SELECT t.cluster_id, t.node_id, t.kind, t.action, t.service, t.state, t.attempt, t.run, t.failures, t.maximum_failures, t.provisioner_id,
-    t.epoch, t.is_idempotent
-FROM tasks t WHERE t.tenant = :tenant AND t.execution_id = :execution_id AND t.number = :number;
+-- tasks_for_report: many
+SELECT number, cluster_id, node_id, kind, action, service, state, attempt, run, failures, maximum_failures, provisioner_id, epoch,
+    is_idempotent
+FROM tasks WHERE tenant = :tenant AND execution_id = :execution_id AND number IN (:numbers!ints);
 
 -- execution_tenant: one
 -- across tenants: a provisioner's report names only the task; the lease is checked afterwards

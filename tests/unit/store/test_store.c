@@ -392,6 +392,73 @@ static void test_nested(_unused_ void **state)
     store_close(store);
 }
 
+/* --- lists as parameters --- */
+
+static const char *const odd_ids[] = {"plain",
+                                      "q\"uote",
+                                      "back\\slash",
+                                      "{brace}",
+                                      "[bracket]",
+                                      "com,ma",
+                                      "",
+                                      "NULL",
+                                      "Gr\xc3\xbc\xc3\x9f"
+                                      "e"};
+
+static int add_odd_job(StoreTransaction *t, _unused_ void *context, Error *e)
+{
+    int r = 0;
+    for (size_t i = 0; i < ELEMENTSOF(odd_ids) && r >= 0; i++)
+        r = statement_group_send(
+            t,
+            &(GroupSendParameters){.tenant = "l", .id = odd_ids[i], .name = odd_ids[i], .size = (int64_t)i},
+            e);
+    return r;
+}
+
+static size_t count_among(StoreTransaction *t, StoreTexts ids, StoreIntegers sizes, Error *e)
+{
+    GroupAmongRow *rows;
+    size_t count = 0;
+    assert_int_equal(statement_group_among(t,
+                                           &(GroupAmongParameters){.tenant = "l", .ids = ids, .sizes = sizes},
+                                           &rows, &count, e),
+                     0);
+    return count;
+}
+
+static int among_job(StoreTransaction *t, _unused_ void *context, Error *e)
+{
+    enum { COUNT = ELEMENTSOF(odd_ids) };
+    static const int64_t sizes[] = {INT64_MIN, 0, 1, 2, 3, 4, 5, 6, 7, 8, INT64_MAX}, one[] = {3};
+    const StoreTexts all = {odd_ids, COUNT};
+    const StoreIntegers every = {sizes, ELEMENTSOF(sizes)};
+    assert_int_equal(count_among(t, all, every, e), COUNT);
+    assert_int_equal(count_among(t, all, (StoreIntegers){one, 1}, e), 1);
+    assert_int_equal(count_among(t, (StoreTexts){odd_ids + 1, 2}, every, e), 2);
+    assert_int_equal(count_among(t, (StoreTexts){0}, every, e), 0);
+    assert_int_equal(count_among(t, all, (StoreIntegers){0}, e), 0);
+    return 0;
+}
+
+static int among_control_job(StoreTransaction *t, _unused_ void *context, Error *e)
+{
+    static const char *const ids[] = {"a\nb"};
+    GroupAmongRow *rows;
+    size_t count;
+    return statement_group_among(t, &(GroupAmongParameters){.tenant = "l", .ids = {ids, 1}}, &rows, &count,
+                                 e);
+}
+
+static void test_lists(_unused_ void **state)
+{
+    Store *store = test_open_new(1, false);
+    test_run(store, STORE_WRITE, add_odd_job, NULL);
+    test_run(store, STORE_READ, among_job, NULL);
+    test_run_fails(store, STORE_READ, among_control_job, NULL, ERROR_INTERNAL);
+    store_close(store);
+}
+
 /* --- statements without an answer --- */
 
 static int send_group(StoreTransaction *t, const char *id, const char *name, Error *e)
@@ -970,6 +1037,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_full_queue_and_close),
         cmocka_unit_test(test_no_store_in_a_job),
         cmocka_unit_test(test_time_and_ids),
+        cmocka_unit_test(test_lists),
         cmocka_unit_test(test_sent_statements),
         cmocka_unit_test(test_synchronous),
         cmocka_unit_test(test_migrations),
