@@ -44,6 +44,8 @@ enum {
     TYPE_INT2 = 21,
     TYPE_INT4 = 23,
     TYPE_TEXT = 25,
+    TYPE_TEXT_ARRAY = 1009,
+    TYPE_INT8_ARRAY = 1016,
     TYPE_NUMERIC = 1700
 };
 
@@ -584,8 +586,8 @@ static int postgresql_roll_back_savepoint(StoreConnection *common, Error *error)
 static const Oid parameter_types[] = {[STORE_INTEGER] = TYPE_INT8,
                                       [STORE_TEXT] = TYPE_TEXT,
                                       [STORE_BLOB] = TYPE_BYTEA,
-                                      [STORE_INTEGERS] = TYPE_TEXT,
-                                      [STORE_TEXTS] = TYPE_TEXT};
+                                      [STORE_INTEGERS] = TYPE_INT8_ARRAY,
+                                      [STORE_TEXTS] = TYPE_TEXT_ARRAY};
 
 static void statement_name(const StatementDescription *statement, char name[static STATEMENT_NAME_SIZE])
 {
