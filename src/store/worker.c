@@ -236,6 +236,7 @@ static void run_batch(StoreThread *thread, Batch *batch, const StoreWork *first)
              store_queue_take(thread->queue, false, &work));
     if (!batch->is_run_again)
         batch_commit(batch);
+    store_count_watched(batch->connection);
     if (batch->is_run_again)
         batch_run_again(thread, batch);
     else
