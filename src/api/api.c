@@ -5,6 +5,7 @@
 
 #include "api/directory_accounts.h"
 #include "api/internal.h"
+#include "api/keys.h"
 #include "api/rate_limit.h"
 #include "api/sign_in_guard.h"
 #include "api/tokens.h"
@@ -22,9 +23,8 @@ static void on_wake(void *userdata)
     polls_wake(userdata);
 }
 
-static void on_published(int64_t sequence, void *userdata)
+static void on_published(void *userdata)
 {
-    (void)sequence;
     streams_published(userdata);
 }
 
@@ -82,6 +82,7 @@ Api *api_free(Api *api)
     pool_stop(api);
     polls_free(api);
     streams_free(api);
+    keys_stop(api);
     loop_detach(api);
     engine_free(api->engine);
     directory_sync_stop(api);
@@ -117,7 +118,7 @@ int api_start(Api *api, Error *error)
     engine_effects_done(&recovery.effects);
     if (r >= 0)
         r = directory_sync_start(api, error);
-    return r;
+    return r < 0 ? r : keys_start(api, error);
 }
 
 void api_drain(Api *api)

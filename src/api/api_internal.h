@@ -45,6 +45,7 @@ typedef struct StreamList StreamList; /* event streams: stream.c */
 typedef struct SignInGuard SignInGuard;
 typedef struct RateLimiter RateLimiter;
 typedef struct DirectorySync DirectorySync;
+typedef struct KeysCare KeysCare; /* rotation, sealed keeper: keys_care.c */
 
 struct Api {
     ApiSettings settings;
@@ -64,6 +65,7 @@ struct Api {
     sd_event_source *loop_source, *timer_source;
     PollList *polls;
     StreamList *streams;
+    KeysCare *keys;
     bool is_draining;
     /* Connections to the keeper, one a pool thread at a time. */
     pthread_mutex_t keeper_lock;

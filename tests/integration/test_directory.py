@@ -66,7 +66,7 @@ def start_directory(files):
 def installed(database, files, directory, **more):
     """An installation that uses the directory, with groups that are mapped to its groups."""
     password = files.secret("search.pass", directory.search_password)
-    settings = directory.settings(password, sync_interval="1s", server_timeout="2s", timeout="4s", **more)
+    settings = directory.settings(password, **{"sync_interval": "1s", "server_timeout": "2s", "timeout": "4s", **more})
     with Installation(os.environ["BASTIDE_BUILD"], database, {"ldap": settings}) as installation:
         map_groups(installation, f"ou=groups,{BASE}")
         yield installation
