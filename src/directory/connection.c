@@ -44,6 +44,13 @@ bool directory_server_is_valid(const char *url)
  * -----------------------------------------------------------------------------------------------------------
  */
 
+/* What GnuTLS says below libldap when it does not accept a certificate. */
+static bool is_about_certificate(const char *message)
+{
+    return message && (strstr(message, "unknown error code") || strstr(message, "certificate") ||
+                       strstr(message, "hostname does not match"));
+}
+
 static int failed(DirectoryConnection *connection, int code, const char *what, Error *error)
 {
     char *message = NULL;
@@ -53,6 +60,11 @@ static int failed(DirectoryConnection *connection, int code, const char *what, E
     if (code == LDAP_TIMEOUT || clock_monotonic(connection->clock) >= connection->deadline)
         r = error_set(error, ERROR_TIMED_OUT, "The directory server %s did not answer in time (%s).",
                       connection->url, what);
+    else if (is_about_certificate(message))
+        r = error_set(error, ERROR_UNTRUSTED,
+                      "The certificate of the directory server %s is not of this name, or of no authority in "
+                      "'ldap.ca_file'.",
+                      connection->url);
     else
         r = error_set(error, ERROR_UNAVAILABLE, "The directory server %s: %s: %s.", connection->url, what,
                       ldap_err2string(code));

@@ -172,8 +172,7 @@ static void note_try(Directory *directory, size_t index, const Error *problem)
     server->status.tried_at = now;
     if (problem) {
         server->paused_until = clock_monotonic(directory->clock) + PAUSE;
-        (void)string_copy(server->status.problem, sizeof(server->status.problem),
-                          *problem->details ? problem->details : problem->text);
+        (void)string_copy(server->status.problem, sizeof(server->status.problem), problem->text);
     } else {
         server->paused_until = 0;
         server->status.answered_at = now;
