@@ -39,6 +39,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     Api *api = NEW(Api);
     api->settings = *settings;
     api->directory = settings->directory;
+    api->kerberos = settings->kerberos;
     api->settings.lease = settings->lease ?: LEASE_DEFAULT;
     api->settings.heartbeat = settings->heartbeat ?: HEARTBEAT_DEFAULT;
     api->loop_descriptor = -1;

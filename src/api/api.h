@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "custody/keeper_client.h"
 #include "directory/directory.h"
+#include "directory/kerberos.h"
 #include "engine/engine.h"
 #include "net/http_server.h"
 #include "store/store.h"
@@ -32,6 +33,7 @@ typedef struct ApiSettings {
     const char *internal_url;     /* for provisioners, told at enrolment */
     const char *ca_certificate;   /* PEM */
     Directory *directory;         /* borrowed; NULL = local accounts only */
+    Kerberos *kerberos;           /* borrowed; NULL = no tickets */
     Usec lease;                   /* of tasks; 0 = default */
     Usec heartbeat;               /* 0 = default */
     unsigned pool_threads;        /* 0 = 4 */

@@ -56,6 +56,7 @@ struct Api {
     RateLimiter *rate_limiter;
     Directory *directory; /* borrowed; NULL = none */
     DirectorySync *directory_sync;
+    Kerberos *kerberos; /* borrowed; NULL = none */
     _Atomic(int64_t) tokens_purged_at;
     ApiPool pool;
     /* Work for the loop's thread. */

@@ -39,7 +39,8 @@ static void set_error_answer(ApiCall *call)
     call->content_type = PROBLEM_TYPE;
     if (call->status == 401)
         http_exchange_set_header(call->exchange, "WWW-Authenticate",
-                                 "Basic realm=\"Bastide\", charset=\"UTF-8\"");
+                                 call->api->kerberos ? "Negotiate, Basic realm=\"Bastide\", charset=\"UTF-8\""
+                                                     : "Basic realm=\"Bastide\", charset=\"UTF-8\"");
     if (call->status == 503 || call->status == 429)
         http_exchange_set_header(call->exchange, "Retry-After",
                                  arena_format(call->arena, "%u", MAX(call->retry_after, 1U)));
@@ -384,7 +385,8 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
                "A change by a session comes from a page of this host and shows its X-CSRF-Token.");
         return;
     }
-    if (kind == CREDENTIALS_PASSWORD && call->route->permission != PERMISSION_OPEN) {
+    if ((kind == CREDENTIALS_PASSWORD || kind == CREDENTIALS_NEGOTIATE) &&
+        call->route->permission != PERMISSION_OPEN) {
         if (pool_submit(api, password_work, token_call) < 0) {
             free(token_call);
             refuse(call, ERROR_BUSY, "Too many sign-ins at once; try again in a moment.");

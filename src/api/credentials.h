@@ -13,6 +13,7 @@ typedef enum CredentialKind {
     CREDENTIALS_TOKEN,
     CREDENTIALS_SESSION,
     CREDENTIALS_PASSWORD,
+    CREDENTIALS_NEGOTIATE, /* Kerberos */
     CREDENTIALS_BAD
 } CredentialKind;
 
@@ -24,6 +25,8 @@ typedef struct Credentials {
     char csrf[CSRF_TOKEN_SIZE];    /* of a session */
     char *username;                /* owned */
     Secret *password;
+    uint8_t *ticket; /* of Negotiate; owned */
+    size_t ticket_size;
 } Credentials;
 
 void credentials_read(HttpExchange *exchange, Credentials *ret_credentials);

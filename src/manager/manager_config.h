@@ -8,6 +8,7 @@
 #include "base/config.h"
 #include "base/string.h"
 #include "directory/directory.h"
+#include "directory/kerberos.h"
 
 typedef struct ManagerConfig {
     char *directory, *user, *database, *keeper_socket, *admin_socket, *log_level, *log_format;
@@ -17,6 +18,7 @@ typedef struct ManagerConfig {
     int64_t lease_ms, heartbeat_ms, readers, drain_ms;
     char *organisation;
     DirectorySettings ldap;
+    KerberosSettings kerberos;
     uid_t uid; /* resolved */
     gid_t gid;
 } ManagerConfig;

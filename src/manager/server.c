@@ -24,6 +24,7 @@ typedef struct Server {
     Store *store;
     Api *api;
     Directory *directory; /* NULL = none */
+    Kerberos *kerberos;   /* NULL = none */
     HttpServer *external, *internal;
     AdminSocket *admin;
     char *ca_certificate, *internal_url, *bundle_directory;
@@ -189,6 +190,7 @@ static int start_api(Server *server, Error *error)
                             .internal_url = server->internal_url,
                             .ca_certificate = server->ca_certificate,
                             .directory = server->directory,
+                            .kerberos = server->kerberos,
                             .lease = (Usec)config->lease_ms * USEC_PER_MSEC,
                             .heartbeat = (Usec)config->heartbeat_ms * USEC_PER_MSEC};
     r = api_new(&settings, &server->api, error);
@@ -211,12 +213,20 @@ static int listen_on(Server *server, IdentityKind kind, const HttpServerHandler 
     return r;
 }
 
+static int start_kerberos(Server *server, Error *error)
+{
+    _cleanup_free_ char *replay_cache = manager_path(server->config, "replay-cache");
+    return kerberos_new(&server->config->kerberos, replay_cache, &server->kerberos, error);
+}
+
 static int start(Server *server, Error *error)
 {
     const ManagerConfig *config = server->config;
     int r = attach_signals(server, error);
     if (r >= 0 && config->ldap.servers.count > 0)
         r = directory_new(&config->ldap, &system_clock, &server->directory, error);
+    if (r >= 0 && config->kerberos.keytab)
+        r = start_kerberos(server, error);
     if (r >= 0)
         r = open_store(server, error);
     if (r >= 0)
@@ -247,6 +257,7 @@ static void stop(Server *server)
     store_close(server->store);
     api_free(server->api);
     directory_free(server->directory);
+    kerberos_free(server->kerberos);
     sd_event_unref(server->event);
     free(server->ca_certificate);
     free(server->internal_url);
