@@ -23,6 +23,13 @@
 
 typedef struct Api Api;
 
+/* Proxies that sign people in before us; their own listener demands one of these certificates. */
+typedef struct ApiProxies {
+    const StringList *names; /* URI in the certificate */
+    const char *user_header;
+    const StringList *local_accounts; /* that they may speak for, beside those of the directory */
+} ApiProxies;
+
 typedef struct ApiSettings {
     sd_event *event;
     Store *store;
@@ -34,6 +41,7 @@ typedef struct ApiSettings {
     const char *ca_certificate;   /* PEM */
     Directory *directory;         /* borrowed; NULL = local accounts only */
     Kerberos *kerberos;           /* borrowed; NULL = no tickets */
+    const ApiProxies *proxies;    /* borrowed; NULL = none */
     Usec lease;                   /* of tasks; 0 = default */
     Usec heartbeat;               /* 0 = default */
     unsigned pool_threads;        /* 0 = 4 */
@@ -52,6 +60,7 @@ Engine *api_engine(Api *api);
 
 extern const HttpServerHandler api_external_handler; /* userdata: Api * */
 extern const HttpServerHandler api_internal_handler;
+extern const HttpServerHandler api_proxy_handler; /* of the listener for proxies */
 
 /* Local administration (the manager's admin socket; the caller is root or the manager's own user): makes an
  * account's token without its password, for set-up. The token is shown once. */

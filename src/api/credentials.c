@@ -119,6 +119,21 @@ void credentials_read(HttpExchange *exchange, Credentials *ret_credentials)
         ret_credentials->kind = CREDENTIALS_BAD;
 }
 
+void credentials_read_claim(HttpExchange *exchange, const char *header, bool is_from_proxy,
+                            Credentials *credentials)
+{
+    const char *username = http_exchange_header(exchange, header);
+    if (!username)
+        return;
+    bool is_alone = credentials->kind == CREDENTIALS_NONE;
+    credentials_done(credentials);
+    credentials->kind = CREDENTIALS_BAD;
+    if (is_from_proxy && is_alone && identifier_is_valid(username)) {
+        credentials->username = string_duplicate(username);
+        credentials->kind = CREDENTIALS_PROXY;
+    }
+}
+
 /* Where the page came from
  * ------------------------------------------------------------------------------------------------- */
 

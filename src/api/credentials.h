@@ -14,6 +14,7 @@ typedef enum CredentialKind {
     CREDENTIALS_SESSION,
     CREDENTIALS_PASSWORD,
     CREDENTIALS_NEGOTIATE, /* Kerberos */
+    CREDENTIALS_PROXY,     /* a trusted proxy names the person */
     CREDENTIALS_BAD
 } CredentialKind;
 
@@ -30,6 +31,10 @@ typedef struct Credentials {
 } Credentials;
 
 void credentials_read(HttpExchange *exchange, Credentials *ret_credentials);
+/* The header in which a proxy names the person. Believed only when the request came from a trusted one; from
+ * anybody else, and beside other credentials, it makes them bad. */
+void credentials_read_claim(HttpExchange *exchange, const char *header, bool is_from_proxy,
+                            Credentials *credentials);
 void credentials_done(Credentials *credentials);
 #define _cleanup_credentials_ _cleanup_(credentials_done)
 

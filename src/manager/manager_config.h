@@ -19,6 +19,9 @@ typedef struct ManagerConfig {
     char *organisation;
     DirectorySettings ldap;
     KerberosSettings kerberos;
+    char *proxy_address, *proxy_client_ca, *proxy_user_header;
+    int64_t proxy_port;
+    StringList proxy_names, proxy_local_accounts;
     uid_t uid; /* resolved */
     gid_t gid;
 } ManagerConfig;
