@@ -17,6 +17,7 @@ struct Engine {
     EngineSettings settings;
     pthread_mutex_t lock; /* over leases */
     StringMap *leases;    /* task id to HeldLease */
+    bool is_limited;      /* a quota has kept tasks back since the start; under the lock */
     bool has_recovered;   /* leases may be there that no heartbeat has named since the start */
 };
 
@@ -48,6 +49,7 @@ typedef struct TransitionBatch {
     AuditRecord *records;
     size_t record_count, record_capacity;
     const char *tenant, *execution_id; /* the execution that was looked up last */
+    const char *entitled_execution;    /* whose right to go on was asked for last, and is there */
 } TransitionBatch;
 
 typedef struct Transition {
@@ -84,6 +86,10 @@ int transition_stop_execution(Transition *transition, const char *tenant, const 
                               const char *status, const char *reason, ExecutionProgress progress);
 int transition_record_task(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id,
                            const char *state, const char *severity, const char *message);
+
+/* hold.c: 1 when who answers for the execution may still have it done; otherwise it stands still from now on
+ * and the answer is 0. */
+int execution_check_entitled(Transition *transition, const char *tenant, const char *execution_id);
 
 /* node_state.c */
 int node_state_begin(Transition *transition, const char *tenant, const char *cluster_id, const char *node_id,
