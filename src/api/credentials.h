@@ -35,6 +35,8 @@ void credentials_read(HttpExchange *exchange, Credentials *ret_credentials);
  * anybody else, and beside other credentials, it makes them bad. */
 void credentials_read_claim(HttpExchange *exchange, const char *header, bool is_from_proxy,
                             Credentials *credentials);
+/* What a Cookie header shows, if it has a session of ours. */
+void credentials_read_cookie(const char *header, Credentials *credentials);
 void credentials_done(Credentials *credentials);
 #define _cleanup_credentials_ _cleanup_(credentials_done)
 
