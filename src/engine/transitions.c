@@ -22,6 +22,7 @@ static const Workflow workflows[] = {
     {"restart", "pending", "active", "inconsistent", "ready"},
     {"add_services", "pending", "active", "inconsistent", "ready"},
     {"scale", "pending", "active", "inconsistent", "ready"},
+    {"replace", "pending", "active", "inconsistent", "ready"},
 };
 
 static const Workflow *find_workflow(const char *name)

@@ -31,6 +31,8 @@ PERMISSION_ROW(CLUSTER_CREATE, "cluster_create", TENANT, ROLES_WORKERS, "request
 PERMISSION_ROW(CLUSTER_DELETE, "cluster_delete", TENANT, ROLES_WORKERS, "delete a cluster")
 PERMISSION_ROW(CLUSTER_SERVICES, "cluster_services", TENANT, ROLES_WORKERS,
                "start, stop and restart the services of a cluster")
+PERMISSION_ROW(CLUSTER_SCALE, "cluster_scale", TENANT, ROLES_WORKERS,
+               "scale a cluster, add services to it, replace its nodes")
 PERMISSION_ROW(NODE_LIST, "node_list", TENANT, ROLES_MEMBERS, "list nodes")
 PERMISSION_ROW(NODE_GET, "node_get", TENANT, ROLES_MEMBERS, "see a node")
 PERMISSION_ROW(NODE_LOG, "node_log", TENANT, ROLES_WORKERS, "read the output of steps on a node")

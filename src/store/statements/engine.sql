@@ -20,7 +20,7 @@ INSERT INTO task_edges (tenant, execution_id, predecessor, successor) VALUES (:t
 -- execution_next_pending: one
 -- The oldest open execution of a cluster: it is the one that may run.
 SELECT id, status FROM executions
-WHERE tenant = :tenant AND cluster_id = :cluster_id AND status IN ('pending', 'started', 'cancelling', 'failing')
+WHERE tenant = :tenant AND cluster_id = :cluster_id AND status IN ('pending', 'started', 'paused', 'cancelling', 'failing')
 ORDER BY created_at, id LIMIT 1;
 
 -- execution_start: exec
@@ -165,7 +165,7 @@ UPDATE nodes SET provider_id = :provider_id, addresses = :addresses, host_keys =
 WHERE tenant = :tenant AND id = :id;
 
 -- nodes_all_set_status: exec
-UPDATE nodes SET status = :status, updated_at = :updated_at
+UPDATE nodes SET status = :status, is_member = 1, updated_at = :updated_at
 WHERE tenant = :tenant AND cluster_id = :cluster_id AND status NOT IN ('deleted');
 
 -- cluster_set_status: exec
