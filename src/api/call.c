@@ -174,8 +174,6 @@ static void job_done(int result, const Error *error, void *context)
     TokenCall *token_call = context;
     ApiCall *call = token_call->call;
     free(token_call);
-    if (call->route->mode == ROUTE_WRITE) /* also after a failure: who knows what is in the database */
-        access_cache_drop(call->api->access_cache);
     if (result < 0) {
         call->error = *error;
         call_failed(call, result);
@@ -245,7 +243,7 @@ static bool try_inline(TokenCall *token_call)
     if (call->route->mode != ROUTE_READ || !string_equal(store_dialect(store), "sqlite"))
         return false;
     call->is_inline = true;
-    call->access_generation = access_cache_generation(call->api->access_cache);
+    call->access_generation = store_watched_changes(store);
     Error error = ERROR_INIT;
     int r = store_read(store, run_in_job, token_call, &error);
     job_done(r, &error, token_call);
@@ -335,7 +333,10 @@ static int run_pool_job(StoreTransaction *transaction, void *context, Error *err
     ApiCall *call = pool_job->call;
     engine_effects_reset(&call->effects);
     call->transaction = transaction;
-    int r = pool_job->job(call, pool_job->context, error);
+    /* Rights may have changed since the request was let in. */
+    int r = pool_job->access == STORE_WRITE ? authorise(call, error) : 0;
+    if (r >= 0)
+        r = pool_job->job(call, pool_job->context, error);
     if (r >= 0 && pool_job->access == STORE_WRITE)
         r = write_audit(call, error);
     call->transaction = NULL;
@@ -346,8 +347,6 @@ int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, E
 {
     PoolJob pool_job = {.call = call, .job = job, .context = context, .access = access};
     int r = store_run(call->api->settings.store, access, run_pool_job, &pool_job, error);
-    if (access == STORE_WRITE)
-        access_cache_drop(call->api->access_cache);
     if (r >= 0)
         engine_apply(call->api->engine, &call->effects);
     return r;

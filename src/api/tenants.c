@@ -23,7 +23,7 @@ static int list_tenants(ApiCall *call, Error *error)
     TenantListRow *rows;
     size_t count;
     int64_t total;
-    if (call->principal.system_role == ACCESS_ROLE_SYS_ADMIN) {
+    if (principal_has(&call->principal, PERMISSION_ALL_TENANTS)) {
         TenantCountRow counted;
         r = statement_tenant_list(call->transaction,
                                   &(TenantListParameters){.maximum = page.size, .offset = page.offset}, &rows,
@@ -56,7 +56,7 @@ static int list_tenants(ApiCall *call, Error *error)
 static int find_tenant(ApiCall *call, const char *name, TenantGetRow *row, Error *error)
 {
     int r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = name}, row, error);
-    if (r == 1 && call->principal.system_role != ACCESS_ROLE_SYS_ADMIN) {
+    if (r == 1 && !principal_has(&call->principal, PERMISSION_ALL_TENANTS)) {
         MembershipGetRow membership;
         r = statement_membership_get(
             call->transaction,
