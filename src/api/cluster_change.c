@@ -91,7 +91,8 @@ static int check_members(const ClusterState *state, Error *error)
     for (size_t i = 0; i < state->node_count; i++) {
         const StateNode *node = &state->nodes[i];
         if (!node->is_member || node->leaving != NODE_KEPT)
-            return error_set(error, ERROR_CONFLICT, "Node %u %s. Scale the cluster with this node removed.",
+            return error_set(error, ERROR_CONFLICT,
+                             "Node %u %s: retry that work, or scale the cluster with this node removed.",
                              node->number,
                              node->is_member ? "was about to leave" : "was not completed by earlier work");
     }

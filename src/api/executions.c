@@ -117,9 +117,29 @@ typedef struct ActionBody {
 
 static const JsonField action_fields[] = {
     {"action", JSON_FIELD_STRING, offsetof(ActionBody, action), JSON_FIELD_REQUIRED, 1, 32,
-     "cancel or force-cancel"},
+     "cancel, force-cancel, pause, resume or retry"},
     {0},
 };
+
+static int steer(ApiCall *call, const char *action, Error *error)
+{
+    static const struct {
+        const char *action;
+        int (*run)(Engine *, StoreTransaction *, const char *, const char *, const char *, EngineEffects *,
+                   Error *);
+    } actions[] = {{"pause", engine_pause}, {"resume", engine_resume}, {"retry", engine_retry}};
+    const char *id = call->parameters[0], *actor = call->principal.username;
+    for (size_t i = 0; i < ELEMENTSOF(actions); i++)
+        if (string_equal(action, actions[i].action))
+            return actions[i].run(call->api->engine, call->transaction, call->tenant, id, actor,
+                                  &call->effects, error);
+    bool is_forced = string_equal(action, "force-cancel");
+    if (!is_forced && !string_equal(action, "cancel"))
+        return error_set_field(error, ERROR_BAD_FIELD, "action",
+                               "The actions are cancel, force-cancel, pause, resume and retry.");
+    return engine_cancel(call->api->engine, call->transaction, call->tenant, id, is_forced, actor,
+                         &call->effects, error);
+}
 
 static int post_execution(ApiCall *call, Error *error)
 {
@@ -127,13 +147,10 @@ static int post_execution(ApiCall *call, Error *error)
     int r = body_dispatch(call, action_fields, &body, error);
     if (r < 0)
         return r;
-    bool is_forced = string_equal(body.action, "force-cancel");
-    if (!is_forced && !string_equal(body.action, "cancel"))
-        return error_set_field(error, ERROR_BAD_FIELD, "action", "The actions are cancel and force-cancel.");
-    r = engine_cancel(call->api->engine, call->transaction, call->tenant, call->parameters[0], is_forced,
-                      call->principal.username, &call->effects, error);
+    r = steer(call, body.action, error);
     if (r < 0)
         return r;
+    call->audit_details = arena_format(call->arena, "{\"action\":\"%s\"}", body.action);
     call->audit_object = arena_format(call->arena, "execution:%s", call->parameters[0]);
     return answer_execution(call, call->parameters[0], error);
 }
@@ -240,8 +257,8 @@ const ApiRoute routes_executions[] = {
     ROUTE(GET, "/executions/{id}/plan", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution_plan, NULL,
           200, "The plan that an operation on a cluster runs", .object = &object_execution),
     ROUTE(POST, "/executions/{id}", EXECUTION_CANCEL, NEEDS_TENANT, WRITE, JSON_BODY, post_execution,
-          "execution_cancel", 200, "Cancels an execution", .fields = action_fields,
-          .object = &object_execution),
+          "execution_cancel", 200, "Cancels, pauses, resumes or retries an execution",
+          .fields = action_fields, .object = &object_execution),
     ROUTE(GET, "/operations", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, list_operations, NULL, 200,
           "Operations of an execution", .query = query_operations, .object = &object_execution_of_query),
     ROUTE(POST, "/operations/{id}", EXECUTION_DECIDE, NEEDS_TENANT, WRITE, JSON_BODY, post_operation,

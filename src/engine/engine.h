@@ -144,6 +144,17 @@ int engine_give_back(Engine *engine, StoreTransaction *transaction, const char *
 int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
                   bool is_forced, const char *actor, EngineEffects *effects, Error *error);
 
+/* Nothing more is handed out; what runs goes on. Paused already: nothing happens. ERROR_CONFLICT when it does
+ * not run. */
+int engine_pause(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
+                 const char *actor, EngineEffects *effects, Error *error);
+int engine_resume(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
+                  const char *actor, EngineEffects *effects, Error *error);
+/* Takes up an execution that failed or was cancelled where it stopped: only what has not succeeded is run.
+ * ERROR_CONFLICT when it has not, or is not the cluster's last. */
+int engine_retry(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
+                 const char *actor, EngineEffects *effects, Error *error);
+
 typedef enum EngineDecision {
     ENGINE_DECISION_RETRY, /* run the step again */
     ENGINE_DECISION_DONE,  /* it took effect */

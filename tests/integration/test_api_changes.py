@@ -170,6 +170,77 @@ def test_operations_of_others_find_nothing_pr3(stack, people):
         stack.bastide.api("POST", stack.path + path, {"operation": "stop"}, tenant=other).expect(404)
 
 
+# Pause, resume, retry ------------------------------------------------------------------------------------------------
+
+
+def steer(stack, execution, action, status=200):
+    return stack.bastide.api("POST", f"/executions/{execution}", {"action": action}, tenant=stack.tenant).expect(status).json
+
+
+def test_paused_work_is_not_handed_out_pr3(stack):
+    """What runs goes on to its end; the next step waits until somebody resumes."""
+    plan, answer = stack.change("/services", operation="restart")
+    (first,) = stack.provisioner.lease()
+    assert steer(stack, answer["execution_id"], "pause")["status"] == "paused"
+    assert steer(stack, answer["execution_id"], "pause")["status"] == "paused"
+    assert stack.provisioner.report(first) == "accepted"
+    assert stack.provisioner.lease(wait_ms=300) == [] and stack.get()["status"] == "pending"
+    assert steer(stack, answer["execution_id"], "resume")["status"] == "started"
+    assert sorted(steps([first]) + steps(stack.work("active"))) == sorted(plan["steps"])
+    steer(stack, answer["execution_id"], "resume", 409)
+    steer(stack, answer["execution_id"], "pause", 409)
+    events = [event["type"] for event in stack.bastide.api("GET", "/events", tenant=stack.tenant, query={
+        "execution_id": answer["execution_id"], "_size": 100}).items]
+    assert {"execution_paused", "execution_resumed"} <= set(events)
+
+
+def test_failed_work_is_taken_up_where_it_stopped_pr3_pr5(stack):
+    """Only what has not succeeded is run."""
+    plan, answer = stack.change("/members", operation="scale", nodes=5)
+    before = stack.fail_at("configure web on 1004")
+    assert steer(stack, answer["execution_id"], "retry")["status"] == "started"
+    rest = steps(stack.work("active"))
+    assert sorted(before + rest) == sorted(plan["steps"]) and "configure web on 1004" in rest
+    assert sorted(stack.nodes()) == [1000, 1001, 1002, 1003, 1004]
+    steer(stack, answer["execution_id"], "retry", 409)
+
+
+def test_cancelled_work_is_taken_up_again_pr3(stack):
+    plan, answer = stack.change("/services", operation="stop")
+    (first,) = stack.provisioner.lease()
+    steer(stack, answer["execution_id"], "cancel")
+    assert stack.provisioner.report(first) == "accepted"
+    assert stack.get()["status"] == "inconsistent"
+    steer(stack, answer["execution_id"], "retry")
+    assert sorted(steps([first]) + steps(stack.work("active"))) == sorted(plan["steps"])
+
+
+def test_only_the_last_work_is_retried_pr3(stack):
+    _, failed = stack.change("/services", operation="stop")
+    (lb,) = by_service(stack, "lb")
+    stack.fail_at(f"stop lb on {lb}")
+    stack.change("/services", operation="start")
+    steer(stack, failed["execution_id"], "retry", 409)  # while other work goes on
+    stack.work("active")
+    assert "other work" in steer(stack, failed["execution_id"], "retry", 409)["message"]
+    steer(stack, failed["execution_id"], "explode", 400)
+
+
+def test_pause_survives_a_kill_of_the_manager_pr3_pr5(breakable, tmp_path):
+    prepare_stack(breakable, "default_tenant")
+    stack = Stack(breakable, "default_tenant", Provisioner(breakable, "pausing", tmp_path / "pausing"), name="paused")
+    plan, answer = stack.change("/services", operation="stop")
+    steer(stack, answer["execution_id"], "pause")
+    breakable.kill("manager")
+    breakable.start("manager")
+    assert stack.provisioner.lease(wait_ms=300) == []
+    steer(stack, answer["execution_id"], "resume")
+    assert sorted(steps(stack.work("active"))) == sorted(plan["steps"])
+    breakable.api("DELETE", stack.path).expect(202)
+    stack.work("terminated")
+    breakable.api("DELETE", f"/provisioners/{stack.provisioner.id}").expect(204)
+
+
 # Members -------------------------------------------------------------------------------------------------------------
 
 

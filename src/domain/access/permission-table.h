@@ -51,7 +51,8 @@ PERMISSION_ROW(NODE_SSH, "node_ssh", TENANT, USE, ROLES_WORKERS,
 PERMISSION_ROW(EXECUTION_LIST, "execution_list", TENANT, LIST, ROLES_MEMBERS, "list executions")
 PERMISSION_ROW(EXECUTION_GET, "execution_get", TENANT, READ, ROLES_MEMBERS,
                "see an execution and its operations")
-PERMISSION_ROW(EXECUTION_CANCEL, "execution_cancel", TENANT, WRITE, ROLES_WORKERS, "cancel an execution")
+PERMISSION_ROW(EXECUTION_CANCEL, "execution_cancel", TENANT, WRITE, ROLES_WORKERS,
+               "cancel, pause, resume or retry an execution")
 PERMISSION_ROW(EXECUTION_DECIDE, "execution_decide", TENANT, WRITE, ROLES_WORKERS,
                "decide about a step with an unknown outcome")
 PERMISSION_ROW(EVENT_LIST, "event_list", TENANT, LIST, ROLES_MEMBERS, "read events")
