@@ -2,6 +2,7 @@
 /* What clusters take when they are made or grow: bundles, quota, machines. */
 
 #include "api/clusters.h"
+#include "api/quotas.h"
 #include "base/string.h"
 
 /* Every script's bundle must have an approved version; that one is pinned for the cluster's life. */
@@ -42,23 +43,8 @@ int cluster_pin_bundles(StoreTransaction *transaction, const char *tenant, Catal
 
 int cluster_check_quota(ApiCall *call, int64_t clusters, size_t nodes, Error *error)
 {
-    TenantGetRow tenant;
-    ClustersLiveUsageRow usage;
-    int r =
-        statement_tenant_get(call->transaction, &(TenantGetParameters){.name = call->tenant}, &tenant, error);
-    if (r > 0)
-        r = statement_clusters_live_usage(
-            call->transaction, &(ClustersLiveUsageParameters){.tenant = call->tenant}, &usage, error);
-    if (r <= 0)
-        return r;
-    if (tenant.maximum_clusters > 0 && usage.clusters + clusters > tenant.maximum_clusters)
-        return error_set(error, ERROR_QUOTA, "The tenant may have %lld clusters and has them.",
-                         (long long)tenant.maximum_clusters);
-    if (tenant.maximum_nodes > 0 && usage.nodes + (int64_t)nodes > tenant.maximum_nodes)
-        return error_set(error, ERROR_QUOTA,
-                         "The tenant may have %lld nodes; %lld are used and this needs %zu more.",
-                         (long long)tenant.maximum_nodes, (long long)usage.nodes, nodes);
-    return 0;
+    const int64_t more[_QUOTA_MAX] = {[QUOTA_CLUSTERS] = clusters, [QUOTA_NODES] = (int64_t)nodes};
+    return quota_take(call, more, error);
 }
 
 /* Machines of a pool are leased by the node that names them, in the transaction that makes the node, and free

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "api/api_internal.h"
+#include "api/entitlement.h"
 #include "base/string.h"
 
 enum { PARAMETERS_LIMIT = 64 * 1024 * 1024 };
@@ -17,6 +18,8 @@ static void write_execution(Writer *writer, const ExecutionListRow *row)
     writer_string(writer, "status", row->status);
     writer_string(writer, "error", *row->error ? row->error : NULL);
     writer_string(writer, "created_by", row->created_by);
+    writer_string(writer, "responsible", *row->responsible ? row->responsible : row->created_by);
+    writer_boolean(writer, "is_held", row->is_held);
     writer_time(writer, "created_at", row->created_at);
     writer_time(writer, "started_at", row->started_at);
     writer_time(writer, "ended_at", row->finished_at);
@@ -76,6 +79,8 @@ static int answer_execution(ApiCall *call, const char *id, Error *error)
                                  .status = row.status,
                                  .error = row.error,
                                  .created_by = row.created_by,
+                                 .responsible = row.responsible,
+                                 .is_held = row.is_held,
                                  .created_at = row.created_at,
                                  .started_at = row.started_at,
                                  .finished_at = row.finished_at,
@@ -121,18 +126,49 @@ static const JsonField action_fields[] = {
     {0},
 };
 
+/* Whoever has work go on may have it done. */
+static int require_workflow(ApiCall *call, ExecutionGetRow *ret_row, Error *error)
+{
+    int r = find_execution(call, call->parameters[0], ret_row, error);
+    return r < 0 ? r
+                 : api_object_require(call, &object_execution, permission_of_workflow(ret_row->workflow),
+                                      error);
+}
+
+/* Of what somebody paused, and of what stands still because nobody entitled answers for it. */
+static int resume(ApiCall *call, Error *error)
+{
+    ExecutionGetRow row;
+    const char *actor = call->principal.username;
+    int r = require_workflow(call, &row, error);
+    if (r >= 0 && row.is_held)
+        r = engine_resume(call->api->engine, call->transaction, call->tenant, row.id, actor, &call->effects,
+                          error);
+    if (r >= 0 && (!row.is_held || string_equal(row.status, "paused")))
+        r = engine_unpause(call->api->engine, call->transaction, call->tenant, row.id, actor, &call->effects,
+                           error);
+    return r;
+}
+
+static int retry(ApiCall *call, Error *error)
+{
+    ExecutionGetRow row;
+    int r = require_workflow(call, &row, error);
+    return r < 0 ? r
+                 : engine_retry(call->api->engine, call->transaction, call->tenant, row.id,
+                                call->principal.username, &call->effects, error);
+}
+
 static int steer(ApiCall *call, const char *action, Error *error)
 {
-    static const struct {
-        const char *action;
-        int (*run)(Engine *, StoreTransaction *, const char *, const char *, const char *, EngineEffects *,
-                   Error *);
-    } actions[] = {{"pause", engine_pause}, {"resume", engine_resume}, {"retry", engine_retry}};
     const char *id = call->parameters[0], *actor = call->principal.username;
-    for (size_t i = 0; i < ELEMENTSOF(actions); i++)
-        if (string_equal(action, actions[i].action))
-            return actions[i].run(call->api->engine, call->transaction, call->tenant, id, actor,
-                                  &call->effects, error);
+    if (string_equal(action, "resume"))
+        return resume(call, error);
+    if (string_equal(action, "retry"))
+        return retry(call, error);
+    if (string_equal(action, "pause"))
+        return engine_pause(call->api->engine, call->transaction, call->tenant, id, actor, &call->effects,
+                            error);
     bool is_forced = string_equal(action, "force-cancel");
     if (!is_forced && !string_equal(action, "cancel"))
         return error_set_field(error, ERROR_BAD_FIELD, "action",

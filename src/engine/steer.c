@@ -71,8 +71,8 @@ int engine_pause(Engine *engine, StoreTransaction *transaction, const char *tena
     return r < 0 ? r : transition_hold(&transition, tenant, execution_id);
 }
 
-int engine_resume(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
-                  const char *actor, EngineEffects *effects, Error *error)
+int engine_unpause(Engine *engine, StoreTransaction *transaction, const char *tenant,
+                   const char *execution_id, const char *actor, EngineEffects *effects, Error *error)
 {
     Transition transition = {
         .engine = engine, .transaction = transaction, .effects = effects, .error = error, .actor = actor};
@@ -129,7 +129,8 @@ int engine_retry(Engine *engine, StoreTransaction *transaction, const char *tena
             transaction, &(TasksReopenParameters){.tenant = tenant, .execution_id = execution_id}, error);
     if (r >= 0)
         r = statement_execution_reopen(
-            transaction, &(ExecutionReopenParameters){.tenant = tenant, .id = execution_id}, error);
+            transaction,
+            &(ExecutionReopenParameters){.responsible = actor, .tenant = tenant, .id = execution_id}, error);
     if (r >= 0)
         r = engine_publish(
             transaction,

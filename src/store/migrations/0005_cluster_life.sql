@@ -9,3 +9,7 @@ UPDATE nodes SET is_member = 1 WHERE status = 'ready';
 DROP INDEX executions_open;
 CREATE INDEX executions_open ON executions (cluster_id, created_at)
     WHERE status IN ('pending', 'started', 'paused', 'cancelling', 'failing');
+
+DROP INDEX executions_open_of_tenant;
+CREATE INDEX executions_open_of_tenant ON executions (tenant, tasks_leased)
+    WHERE status IN ('pending', 'started', 'paused', 'cancelling', 'failing');

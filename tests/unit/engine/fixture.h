@@ -26,6 +26,8 @@ typedef struct Fixture {
     char cluster[ID_SIZE];
     char nodes[64][ID_SIZE];
     unsigned node_count;
+    bool is_right_gone; /* nobody may have anything done any more */
+    unsigned rights_asked;
 } Fixture;
 
 static const char TENANT[] __attribute__((unused)) = "default_tenant";
@@ -57,8 +59,10 @@ int fixture_cancel(Fixture *fixture, const char *execution, bool is_forced);
 typedef int (*FixtureSteer)(Engine *engine, StoreTransaction *transaction, const char *tenant,
                             const char *execution_id, const char *actor, EngineEffects *effects,
                             Error *error);
-/* engine_pause, engine_resume or engine_retry. */
+/* engine_pause, engine_unpause or engine_retry. */
 int fixture_steer(Fixture *fixture, FixtureSteer steer, const char *execution);
+int fixture_resume(Fixture *fixture, const char *execution, const char *actor);
+void fixture_limit_running_tasks(Fixture *fixture, int64_t maximum);
 int fixture_decide(Fixture *fixture, const char *task, EngineDecision decision);
 
 /* Owned copies of what the store says. */

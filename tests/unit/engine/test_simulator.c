@@ -260,7 +260,7 @@ static void steer(Simulation *s)
     else if (s->is_paused && (chance(s, 100) || s->f.clock.now >= s->faults_end)) {
         /* It may have failed meanwhile. */
         _cleanup_free_ char *status = fixture_execution_status(&s->f, s->execution);
-        int r = fixture_steer(&s->f, engine_resume, s->execution);
+        int r = fixture_steer(&s->f, engine_unpause, s->execution);
         REQUIRE(r >= 0 || !string_equal(status, "paused"));
         s->is_paused = false;
     }
