@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "api/access_tokens.h"
+#include "api/certificates.h"
 #include "api/internal.h"
 #include "api/keys.h"
 #include "base/log.h"
@@ -101,6 +102,8 @@ int api_start(Api *api, Error *error)
     if (r >= 0)
         engine_apply(api->engine, &recovery.effects);
     engine_effects_done(&recovery.effects);
+    if (r >= 0)
+        r = certificates_note_listeners(api, error);
     return r < 0 ? r : keys_start(api, error);
 }
 

@@ -113,7 +113,7 @@ extern const RouteObject object_cluster, object_node, object_execution, object_e
 
 extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[],
     routes_executions[], routes_events[], routes_provisioners[], routes_bundles[], routes_audit[],
-    routes_keys[];
+    routes_certificates[], routes_keys[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 

@@ -10,6 +10,7 @@
 #include "base/options.h"
 #include "base/secret.h"
 #include "manager/admin_socket.h"
+#include "manager/doctor.h"
 #include "manager/manager_config.h"
 #include "manager/server.h"
 #include "manager/setup.h"
@@ -85,6 +86,20 @@ static int verb_token(const ParsedOptions *options, void *context)
     return with_config(options, print_token, false);
 }
 
+static int verb_doctor(const ParsedOptions *options, void *context)
+{
+    (void)context;
+    Error error = ERROR_INIT;
+    ManagerConfig config = {0};
+    unsigned findings = 0;
+    const char *path = options_get(options, "config") ?: BASTIDE_PREFIX "/etc/manager.conf";
+    int r = manager_config_load(path, &config, &error);
+    if (r >= 0)
+        r = doctor_examine(&config, path, &findings, &error);
+    manager_config_done(&config);
+    return r < 0 ? report(&error) : findings > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int verb_config(const ParsedOptions *options, void *context)
 {
     (void)options;
@@ -111,6 +126,11 @@ static const Verb verbs[] = {
      "SIGTERM finishes what runs; SIGHUP reads the certificates again.", verb_run},
     {"token", "", 0, 0, NULL, "make an administrator's token of 15 minutes over the local socket (root only)",
      NULL, verb_token},
+    {"doctor", "", 0, 0, NULL, "look for weaknesses of this installation (root only)",
+     "Modes of files, certificates that expire, rights of the database's role, connections without TLS, "
+     "clocks, limits, "
+     "the keeper. Exit status 1 when there is one.",
+     verb_doctor},
     {"example-config", "", 0, 0, NULL, "print every setting with its default", NULL, verb_config},
     {"openapi", "", 0, 0, NULL, "print the description of the API (OpenAPI 3.1)", NULL, verb_openapi},
     {0},

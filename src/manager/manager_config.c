@@ -46,6 +46,22 @@ const ConfigKey manager_config_keys[] = {
         "how often a provisioner is heard"),
     KEY("certificates", "management_addresses", LIST, management_addresses, "", 0, 0,
         "further names and addresses of the manager, in its certificates"),
+    KEY("certificates", "rest_certificate", PATH, rest_certificate, NULL, 0, 0,
+        "certificate of the API with its chain (PEM), of another authority; taken over by `init`"),
+    KEY("certificates", "rest_key", PATH, rest_key, NULL, 0, 0, "its key (PEM, mode 0600)"),
+    KEY("certificates", "external_ca_certificate", PATH, external_ca_certificate, NULL, 0, 0,
+        "the authority that rest_certificate must lead to"),
+    KEY("certificates", "internal_certificate", PATH, internal_certificate, NULL, 0, 0,
+        "certificate for provisioners with its chain, signed below the internal CA, with every address and "
+        "the URI "
+        "bastide:service:internal; taken over by `init`"),
+    KEY("certificates", "internal_key", PATH, internal_key, NULL, 0, 0, "its key (PEM, mode 0600)"),
+    KEY("certificates", "ca_certificate", PATH, ca_certificate, NULL, 0, 0,
+        "the internal CA that is meant; its key is the keeper's alone"),
+    REFUSED("certificates", "ca_key",
+            "the key of the CA is the keeper's alone: bastide-keeper init --ca-certificate FILE --ca-key "
+            "FILE, or later "
+            "bastide-keeper import-ca"),
     KEY("admin", "socket", PATH, admin_socket, BASTIDE_PREFIX "/run/admin.sock", 0, 0,
         "socket for administration on this machine"),
     REFUSED("external", "ssl_enabled", "TLS cannot be turned off: clients send passwords and tokens"),

@@ -12,6 +12,8 @@ typedef struct ManagerConfig {
     char *directory, *user, *database, *keeper_socket, *admin_socket, *log_level, *log_format;
     char *external_address, *internal_address;
     int64_t external_port, internal_port;
+    char *rest_certificate, *rest_key, *external_ca_certificate; /* paths; NULL = not given */
+    char *internal_certificate, *internal_key, *ca_certificate;
     StringList management_addresses; /* names and addresses in the certificates, beside the loopback */
     int64_t lease_ms, heartbeat_ms, readers, drain_ms;
     char *organisation;

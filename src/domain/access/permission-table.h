@@ -27,6 +27,10 @@ PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, NONE, 0, "list prov
 PERMISSION_ROW(PROVISIONER_ENROL, "provisioner_enrol", SYSTEM, NONE, 0, "make enrolment tokens")
 PERMISSION_ROW(PROVISIONER_MANAGE, "provisioner_manage", SYSTEM, NONE, 0, "drain and remove provisioners")
 PERMISSION_ROW(AUDIT_LIST, "audit_list", SYSTEM, NONE, ROLES_OVERSIGHT, "read the audit trail")
+PERMISSION_ROW(CERTIFICATE_LIST, "certificate_list", SYSTEM, NONE, ROLES_OVERSIGHT,
+               "see certificates of every domain")
+PERMISSION_ROW(CERTIFICATE_MANAGE, "certificate_manage", SYSTEM, NONE, ROLE_BIT(SECURITY_OFFICER),
+               "revoke certificates, replace those of the listeners")
 PERMISSION_ROW(KEYS_GET, "keys_get", SYSTEM, NONE, ROLES_OVERSIGHT, "see the state of the keys, never a key")
 PERMISSION_ROW(KEYS_MANAGE, "keys_manage", SYSTEM, NONE, 0, "rotate keys, destroy those of a tenant")
 PERMISSION_ROW(ADMINISTRATORS, "administrators", TENANT, NONE, ROLE_BIT(MANAGER),
