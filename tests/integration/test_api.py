@@ -38,7 +38,7 @@ EXPECTED_ACCESS = read_expected_access()
 def fill(path):
     """A path whose parameters name nothing that exists."""
     return (path.replace("{kind}", "services").replace("{digest}", "0" * 64).replace("{name}", "no-such")
-            .replace("{id}", "nosuchnosuchnosuchno"))
+            .replace("{id}", "nosuchnosuchnosuchno").replace("{key}", "no-such").replace("{version}", "1"))
 
 
 def send_without_waiting(bastide, method, path, headers):
