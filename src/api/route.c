@@ -7,11 +7,9 @@
 #include "base/string.h"
 
 const ApiRoute *const api_route_tables[] = {
-    routes_system,  routes_access,       routes_tenants,
-    routes_catalog, routes_clusters,     routes_executions,
-    routes_events,  routes_provisioners, routes_bundles,
-    routes_audit,   routes_certificates, routes_keys,
-    NULL,
+    routes_system,       routes_access, routes_tenants,      routes_catalog,       routes_clusters,
+    routes_executions,   routes_events, routes_provisioners, routes_bundles,       routes_audit,
+    routes_certificates, routes_keys,   routes_secrets,      routes_secrets_share, NULL,
 };
 
 #define PAGE_QUERY                                                                                           \

@@ -11,6 +11,7 @@
 #include "base/secret.h"
 #include "crypto/x509.h"
 #include "custody/keeper_client.h"
+#include "manager/database_password.h"
 #include "manager/identity.h"
 #include "store/inspect.h"
 
@@ -24,7 +25,7 @@ enum {
 static const Usec KEEPER_TIMEOUT = 5 * USEC_PER_SEC;
 
 typedef struct Doctor {
-    const ManagerConfig *config;
+    ManagerConfig *config;
     unsigned findings;
 } Doctor;
 
@@ -170,7 +171,8 @@ static void check_database(Doctor *doctor)
     Error error = ERROR_INIT;
     if (!string_starts_with(doctor->config->database, "postgresql:"))
         return; /* a file, looked at above */
-    if (store_inspect(doctor->config->database, &system_clock, database_finding, doctor, &error) < 0)
+    if (database_password_apply(doctor->config, &error) < 0 ||
+        store_inspect(doctor->config->database, &system_clock, database_finding, doctor, &error) < 0)
         found(doctor, "database", "%s", error.text);
 }
 
@@ -229,15 +231,18 @@ static void check_processes(Doctor *doctor)
     (void)closedir(stream);
 }
 
-int doctor_examine(const ManagerConfig *config, const char *config_path, unsigned *ret_findings, Error *error)
+int doctor_examine(ManagerConfig *config, const char *config_path, unsigned *ret_findings, Error *error)
 {
     Doctor doctor = {.config = config};
-    (void)error;
     check_files(&doctor, config_path);
     check_certificates(&doctor);
-    check_keeper(&doctor);
-    check_database(&doctor);
     check_processes(&doctor);
+    check_keeper(&doctor);
+    /* The database is asked as the manager would ask, with its password. */
+    int r = manager_become_user(config, error);
+    if (r < 0)
+        return r;
+    check_database(&doctor);
     if (doctor.findings == 0)
         (void)puts("Nothing was found.");
     *ret_findings = doctor.findings;

@@ -45,6 +45,17 @@ PERMISSION_ROW(CLUSTER_CREATE, "cluster_create", TENANT, NONE, ROLES_WORKERS, "r
 PERMISSION_ROW(CLUSTER_DELETE, "cluster_delete", TENANT, WRITE, ROLES_WORKERS, "delete a cluster")
 PERMISSION_ROW(CLUSTER_SERVICES, "cluster_services", TENANT, WRITE, ROLES_WORKERS,
                "start, stop and restart the services of a cluster")
+PERMISSION_ROW(SECRET_LIST, "secret_list", TENANT, LIST, ROLES_MEMBERS, "list secrets, never their values")
+PERMISSION_ROW(SECRET_GET, "secret_get", TENANT, READ, ROLES_WORKERS, "read the value of a secret")
+PERMISSION_ROW(SECRET_USE, "secret_use", TENANT, USE, ROLES_WORKERS,
+               "have a secret given to the steps of one's clusters")
+PERMISSION_ROW(SECRET_CREATE, "secret_create", TENANT, WRITE, ROLES_WORKERS,
+               "make a secret, or a new version of it")
+PERMISSION_ROW(SECRET_UPDATE, "secret_update", TENANT, WRITE, ROLES_WORKERS, "change a secret")
+PERMISSION_ROW(SECRET_DELETE, "secret_delete", TENANT, WRITE, ROLES_WORKERS, "remove a secret")
+PERMISSION_ROW(SECRET_EXPORT, "secret_export", TENANT, NONE, ROLE_BIT(MANAGER),
+               "export all secrets, sealed to a passphrase")
+PERMISSION_ROW(SECRET_IMPORT, "secret_import", TENANT, NONE, ROLE_BIT(MANAGER), "import secrets")
 PERMISSION_ROW(NODE_LIST, "node_list", TENANT, LIST, ROLES_MEMBERS, "list nodes")
 PERMISSION_ROW(NODE_GET, "node_get", TENANT, READ, ROLES_MEMBERS, "see a node")
 PERMISSION_ROW(NODE_LOG, "node_log", TENANT, USE, ROLES_WORKERS, "read the output of steps on a node")
