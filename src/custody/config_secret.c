@@ -23,15 +23,17 @@ int config_secret_check(const char *value, const char *setting, Error *error)
     if (path && *path != '/')
         return error_set_field(error, ERROR_CONFIGURATION, setting, "file: needs an absolute path");
     if (name && (!name_is_valid(name) || *name == '.'))
-        return error_set_field(error, ERROR_CONFIGURATION, setting, "credential: needs the name of a credential");
+        return error_set_field(error, ERROR_CONFIGURATION, setting,
+                               "credential: needs the name of a credential");
     if (sealed && *sealed == '\0')
         return error_set_field(error, ERROR_CONFIGURATION, setting, "nothing follows sealed:");
     if (path || name || sealed)
         return 0;
-    return error_set_field(error, ERROR_INSECURE, setting,
-                           "a password does not stand here in the clear; 'bastide-manager config seal %s' prints "
-                           "what to write instead (or use file:PATH, credential:NAME)",
-                           setting);
+    return error_set_field(
+        error, ERROR_INSECURE, setting,
+        "a password does not stand here in the clear; 'bastide-manager config seal %s' prints "
+        "what to write instead (or use file:PATH, credential:NAME)",
+        setting);
 }
 
 /* "configuration/<setting>"; owned. */
@@ -45,8 +47,8 @@ int config_secret_seal(KeeperClient *keeper, const char *setting, const Secret *
 {
     _cleanup_free_ char *context = make_context(setting), *text = NULL;
     _cleanup_buffer_ Buffer sealed = BUFFER_INIT;
-    int r = keeper_client_seal_value(keeper, SEALED_SELF, KEEPER_TENANT_CONFIGURATION, context, plain, &sealed,
-                                     error);
+    int r = keeper_client_seal_value(keeper, SEALED_SELF, KEEPER_TENANT_CONFIGURATION, context, plain,
+                                     &sealed, error);
 
     if (r < 0)
         return r;
@@ -71,7 +73,8 @@ static int read_file(const char *path, const char *setting, Secret **ret_secret,
     *ret_secret = length > 0 && memchr(content, 0, size) == NULL ? secret_new(content, length) : NULL;
     memory_wipe(content, size);
     free(content);
-    return *ret_secret ? 0 : error_set_field(error, ERROR_CONFIGURATION, setting, "%s holds no password", path);
+    return *ret_secret ? 0
+                       : error_set_field(error, ERROR_CONFIGURATION, setting, "%s holds no password", path);
 }
 
 static int read_credential(const char *name, const char *setting, Secret **ret_secret, Error *error)
@@ -80,9 +83,9 @@ static int read_credential(const char *name, const char *setting, Secret **ret_s
     _cleanup_free_ char *path = NULL;
 
     if (!directory || *directory != '/')
-        return error_set_field(error, ERROR_CONFIGURATION, setting,
-                               "the service manager handed over no credentials (LoadCredentialEncrypted=%s:FILE)",
-                               name);
+        return error_set_field(
+            error, ERROR_CONFIGURATION, setting,
+            "the service manager handed over no credentials (LoadCredentialEncrypted=%s:FILE)", name);
     path = path_join(directory, name);
     return read_file(path, setting, ret_secret, error);
 }
@@ -98,7 +101,8 @@ static int open_sealed(const char *text, const char *setting, const char *socket
     if (base64_decode(text, strlen(text), CONFIG_SECRET_MAX + SEALED_OVERHEAD, &sealed, &size) < 0)
         return error_set_field(error, ERROR_CONFIGURATION, setting, "this is not base64 of a sealed value");
     keeper = keeper_client_new(socket, CALL_TIMEOUT);
-    return keeper_client_open_value(keeper, KEEPER_TENANT_CONFIGURATION, context, sealed, size, ret_secret, error);
+    return keeper_client_open_value(keeper, KEEPER_TENANT_CONFIGURATION, context, sealed, size, ret_secret,
+                                    error);
 }
 
 int config_secret_read(const char *value, const char *setting, const char *keeper_socket, Secret **ret_secret,

@@ -2,6 +2,7 @@
 #include "manager/database_password.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as something that was sealed to a passphrase. The work that they may ask for is cut down first: it is
- * bounded by the program, but still too much for a fuzzer. */
+/* Any bytes as something that was sealed to a passphrase. The work that they may ask for is cut down first:
+ * it is bounded by the program, but still too much for a fuzzer. */
 #include <string.h>
 
 #include "base/memory.h"

@@ -194,6 +194,8 @@ def test_pk1_each_wrong_combination_is_refused(site, foreign):
     certificate, key = put_files(site, foreign)
     ca = site.prefix / "etc/external-ca.crt"
     ca.write_text(site.ca_certificate)
+    other_ca = site.prefix / "etc/other-ca.crt"
+    other_ca.write_text(foreign.ca_file.read_text())
     for lines, field, words in (
             ([f"rest_certificate = {certificate}"], "certificates.rest_key", "together"),
             ([f"rest_key = {key}"], "certificates.rest_certificate", "together"),
@@ -204,7 +206,7 @@ def test_pk1_each_wrong_combination_is_refused(site, foreign):
              "certificates.rest_certificate", "does not lead to the CA"),
             ([f"internal_certificate = {certificate}", f"internal_key = {key}"], "certificates.internal_certificate",
              "internal CA"),
-            ([f"ca_certificate = {foreign.ca_file}"], "certificates.ca_certificate", "import-ca"),
+            ([f"ca_certificate = {other_ca}"], "certificates.ca_certificate", "import-ca"),
             (["ca_key = /etc/ca.key"], "", "keeper")):
         done = init(site, *lines)
         assert done.returncode in (65, 77, 78), (lines, done.stderr)

@@ -303,8 +303,9 @@ static void test_shares(void **state)
 
 static void test_sealing_to_a_passphrase(void **state)
 {
-    _cleanup_secret_ Secret *passphrase = secret_new("correct horse battery", 21), *other = secret_new("another passphrase", 18),
-                            *is_short = secret_new("short", 5), *plain = NULL;
+    _cleanup_secret_ Secret *passphrase = secret_new("correct horse battery", 21),
+                            *other = secret_new("another passphrase", 18), *is_short = secret_new("short", 5),
+                            *plain = NULL;
     _cleanup_buffer_ Buffer sealed = BUFFER_INIT, again = BUFFER_INIT;
     Error error = ERROR_INIT;
     Secret *none = NULL;
