@@ -120,16 +120,14 @@ static void check_life(Doctor *doctor, const char *what, const char *pem, unsign
 static void check_certificates(Doctor *doctor)
 {
     for (IdentityKind kind = 0; kind < _IDENTITY_MAX; kind++) {
-        _cleanup_free_ char *path = identity_chain_path(doctor->config, kind), *pem = NULL, *what = NULL;
-        size_t size;
+        _cleanup_free_ char *pem = NULL, *what = NULL;
         what = string_format("the %s listener's certificate", identity_kind_to_string(kind));
-        if (file_read(path, CHAIN_LIMIT + KEY_PEM_LIMIT, &pem, &size) < 0) {
+        if (identity_read_chain(doctor->config, kind, &pem) < 0) {
             found(doctor, "certificates", "%s is missing; run bastide-manager init", what);
             continue;
         }
         /* Our own is renewed by itself with a third of its life left, which is more than this. */
         check_life(doctor, what, pem, identity_is_given(doctor->config, kind) ? EXPIRY_DAYS : 5);
-        memory_wipe(pem, size);
     }
     _cleanup_free_ char *ca_path = identity_ca_path(doctor->config), *ca = NULL;
     size_t size;

@@ -51,6 +51,29 @@ char *identity_chain_path(const ManagerConfig *config, IdentityKind kind)
                                            : identity_path(config, identities[kind].name, ".crt");
 }
 
+int identity_read_chain(const ManagerConfig *config, IdentityKind kind, char **ret_chain)
+{
+    _cleanup_free_ char *path = identity_chain_path(config, kind), *content = NULL;
+    size_t size;
+    int r = file_read(path, CHAIN_LIMIT + KEY_PEM_LIMIT, &content, &size);
+    if (r < 0)
+        return r;
+    _cleanup_buffer_ Buffer chain = BUFFER_INIT;
+    const char *begin = content, *end;
+    static const char FIRST[] = "-----BEGIN CERTIFICATE-----", LAST[] = "-----END CERTIFICATE-----";
+    while (r >= 0 && (begin = strstr(begin, FIRST)) && (end = strstr(begin, LAST))) {
+        end += strlen(LAST);
+        r = buffer_append(&chain, begin, (size_t)(end - begin));
+        if (r >= 0)
+            r = buffer_append_byte(&chain, '\n');
+        begin = end;
+    }
+    memory_wipe(content, size);
+    if (r >= 0)
+        *ret_chain = string_duplicate(buffer_string(&chain));
+    return MIN(r, 0);
+}
+
 IdentityKind identity_kind_from_string(const char *name)
 {
     for (IdentityKind kind = 0; kind < _IDENTITY_MAX; kind++)
@@ -394,20 +417,18 @@ enum { WARNING_DAYS = 14 };
 /* Nobody but its giver can renew it. */
 static void warn_before_expiry(const ManagerConfig *config, IdentityKind kind)
 {
-    _cleanup_free_ char *path = given_path(config, kind), *chain = NULL;
+    _cleanup_free_ char *chain = NULL;
     _cleanup_certificate_ Certificate *certificate = NULL;
     _cleanup_certificate_info_ CertificateInfo info = {0};
-    size_t size;
-    if (file_read(path, CHAIN_LIMIT + KEY_PEM_LIMIT, &chain, &size) < 0)
+    if (identity_read_chain(config, kind, &chain) < 0)
         return;
-    if (certificate_from_pem(chain, size, &certificate, NULL) >= 0) {
+    if (certificate_from_pem(chain, strlen(chain), &certificate, NULL) >= 0) {
         certificate_info(certificate, &info);
         Usec now = clock_realtime(&system_clock);
         if (info.not_after < now + WARNING_DAYS * 86400 * USEC_PER_SEC)
             log_warning("The given %s certificate expires within %d days; replace it.", identities[kind].name,
                         WARNING_DAYS);
     }
-    memory_wipe(chain, size);
 }
 
 static int ensure(const ManagerConfig *config, KeeperClient *keeper, unsigned *ret_changed, Error *error)

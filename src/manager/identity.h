@@ -14,6 +14,8 @@ char *identity_key_path(const ManagerConfig *config, IdentityKind kind);
 char *identity_chain_path(const ManagerConfig *config, IdentityKind kind);
 char *identity_ca_path(const ManagerConfig *config);
 
+/* The chain in use, without the key that a given pair has behind it; owned. Negative errno. */
+int identity_read_chain(const ManagerConfig *config, IdentityKind kind, char **ret_chain);
 /* Whether the listener has a pair that was given rather than made here. */
 bool identity_is_given(const ManagerConfig *config, IdentityKind kind);
 IdentityKind identity_kind_from_string(const char *name); /* "external", "internal"; -EINVAL */

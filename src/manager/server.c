@@ -90,19 +90,10 @@ static int read_listener(void *userdata, const char *name, char **ret_chain, boo
 {
     const Server *server = userdata;
     IdentityKind kind = identity_kind_from_string(name);
-    _cleanup_free_ char *path = identity_chain_path(server->config, kind), *content = NULL;
-    size_t size;
-    int r = file_read(path, CHAIN_LIMIT + KEY_PEM_LIMIT, &content, &size);
-    if (r < 0)
-        return error_set_errno(error, ERROR_IO, -r, "Reading %s", path);
-    /* A given pair has its key behind the chain. */
-    char *key = strstr(content, "-----BEGIN PRIVATE KEY"),
-         *other = strstr(content, "-----BEGIN EC PRIVATE KEY");
-    key = key ?: other ?: strstr(content, "-----BEGIN RSA PRIVATE KEY");
     *ret_is_given = identity_is_given(server->config, kind);
-    *ret_chain = string_duplicate_n(content, key ? (size_t)(key - content) : size);
-    memory_wipe(content, size);
-    return 0;
+    int r = identity_read_chain(server->config, kind, ret_chain);
+    return r < 0 ? error_set_errno(error, ERROR_IO, -r, "Reading the certificate of the %s listener", name)
+                 : 0;
 }
 
 static int check_listener(void *userdata, const char *name, const char *chain, const Secret *key,
