@@ -7,6 +7,7 @@
 
 #include "base/config.h"
 #include "base/string.h"
+#include "directory/directory.h"
 
 typedef struct ManagerConfig {
     char *database_password; /* where it is, never itself; NULL = none */
@@ -18,6 +19,7 @@ typedef struct ManagerConfig {
     StringList management_addresses; /* names and addresses in the certificates, beside the loopback */
     int64_t lease_ms, heartbeat_ms, readers, drain_ms;
     char *organisation;
+    DirectorySettings ldap;
     uid_t uid; /* resolved */
     gid_t gid;
 } ManagerConfig;
