@@ -174,7 +174,7 @@ static int post_revoke(ApiCall *call, Error *error)
 
 const ApiRoute routes_bundles[] = {
     ROUTE(GET, "/bundles", BUNDLE_LIST, NEEDS_TENANT, READ, NO_BODY, list_bundles, NULL, 200, "Bundles",
-          .query = query_page),
+          .query = query_page, .columns = columns_bundles),
     ROUTE(POST, "/bundles", BUNDLE_UPLOAD, NEEDS_TENANT, POOL, RAW_BODY, post_bundle, "bundle_upload", 201,
           "Uploads an archive; it must be approved before anything of it runs",
           .body_limit = BUNDLE_ARCHIVE_LIMIT),

@@ -444,7 +444,7 @@ const ApiRoute routes_catalog[] = {
     ROUTE(POST, "/catalog/validate", CATALOG_GET, NEEDS_TENANT, POOL, JSON_BODY, post_validate, NULL, 200,
           "Names every fault of a document", .fields = validate_fields),
     ROUTE(GET, "/catalog/{kind}", CATALOG_LIST, NEEDS_TENANT, READ, NO_BODY, list_documents, NULL, 200,
-          "Documents of a kind", .query = query_page),
+          "Documents of a kind", .query = query_page, .columns = columns_catalog),
     ROUTE(GET, "/catalog/{kind}/{name}", CATALOG_GET, NEEDS_TENANT, READ, NO_BODY, get_document, NULL, 200,
           "A document, the latest or version=N", .query = query_version, .object = &object_document),
     ROUTE(PUT, "/catalog/{kind}/{name}", CATALOG_WRITE, NEEDS_TENANT, POOL, JSON_BODY, put_document,

@@ -234,7 +234,7 @@ static int post_operation(ApiCall *call, Error *error)
 
 const ApiRoute routes_executions[] = {
     ROUTE(GET, "/executions", EXECUTION_LIST, NEEDS_TENANT, READ, NO_BODY, list_executions, NULL, 200,
-          "Executions, newest first", .query = query_of_cluster),
+          "Executions, newest first", .query = query_of_cluster, .columns = columns_executions),
     ROUTE(GET, "/executions/{id}", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution, NULL, 200,
           "An execution", .object = &object_execution),
     ROUTE(GET, "/executions/{id}/plan", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution_plan, NULL,
