@@ -37,15 +37,23 @@ static int list_executions(ApiCall *call, Error *error)
     const char *cluster = query_or_empty(call, "cluster_id");
     int r = page_read(call, &page, error);
     if (r >= 0)
-        r = statement_execution_list(
-            call->transaction,
-            &(ExecutionListParameters){
-                .tenant = call->tenant, .cluster_id = cluster, .maximum = page.size, .offset = page.offset},
-            &rows, &count, error);
+        r = statement_execution_list(call->transaction,
+                                     &(ExecutionListParameters){.sees_private = viewer_sees_private(call),
+                                                                .username = call->principal.username,
+                                                                .right = GRANT_ALL,
+                                                                .tenant = call->tenant,
+                                                                .cluster_id = cluster,
+                                                                .maximum = page.size,
+                                                                .offset = page.offset},
+                                     &rows, &count, error);
     if (r >= 0)
-        r = statement_execution_count(
-            call->transaction, &(ExecutionCountParameters){.tenant = call->tenant, .cluster_id = cluster},
-            &total, error);
+        r = statement_execution_count(call->transaction,
+                                      &(ExecutionCountParameters){.sees_private = viewer_sees_private(call),
+                                                                  .username = call->principal.username,
+                                                                  .right = GRANT_ALL,
+                                                                  .tenant = call->tenant,
+                                                                  .cluster_id = cluster},
+                                      &total, error);
     if (r < 0)
         return r;
     Writer writer = list_begin(call);

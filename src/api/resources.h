@@ -10,6 +10,8 @@
 
 /* The kind of resources that a kind of the catalog is, or NULL: "services" is "service". */
 const char *resource_kind_of_catalog(const char *catalog_kind);
+/* In a write job: the caller may write the document of that name, or make it. */
+int resource_require_document(ApiCall *call, const char *kind, const char *name, Error *error);
 /* The rights that grants give to an account on the object, into object->rights. */
 int resource_grants(StoreTransaction *transaction, const char *username, AccessObject *object, Error *error);
 /* For what the caller makes: seen by the tenant, owned by the caller, who may give rights on it. */

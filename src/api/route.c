@@ -7,10 +7,10 @@
 #include "base/string.h"
 
 const ApiRoute *const api_route_tables[] = {
-    routes_system,  routes_access,       routes_groups,   routes_roles,
-    routes_tenants, routes_catalog,      routes_clusters, routes_executions,
-    routes_events,  routes_provisioners, routes_bundles,  routes_audit,
-    NULL,
+    routes_system,     routes_access,  routes_grants,       routes_groups,
+    routes_roles,      routes_tenants, routes_catalog,      routes_clusters,
+    routes_executions, routes_events,  routes_provisioners, routes_bundles,
+    routes_audit,      NULL,
 };
 
 #define PAGE_QUERY                                                                                           \
@@ -93,9 +93,8 @@ const ListColumn columns_permissions[] = {
     {0},
 };
 const ListColumn columns_catalog[] = {
-    {"name", true},        {"version", false},    {"description", true},
-    {"digest", false},     {"created_at", false}, {"created_by", false},
-    {"visibility", false}, {"tenant", false},     {0},
+    {"name", true},        {"version", false},    {"description", true}, {"digest", false},
+    {"created_at", false}, {"created_by", false}, {"visibility", false}, {0},
 };
 const ListColumn columns_clusters[] = {
     {"id", true},

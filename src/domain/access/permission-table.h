@@ -47,6 +47,12 @@ PERMISSION_ROW(PROVISIONER_MANAGE, "provisioner_manage", SYSTEM, NONE, 0, "drain
 PERMISSION_ROW(AUDIT_LIST, "audit_list", SYSTEM, NONE, ROLES_OVERSIGHT, "read the audit trail")
 PERMISSION_ROW(ADMINISTRATORS, "administrators", TENANT, NONE, ROLE_BIT(MANAGER),
                "see private objects of others in the tenant")
+PERMISSION_ROW(RESOURCE_GRANT, "resource_grant", TENANT, GRANT, ROLE_BIT(MANAGER),
+               "see, give and take rights on an object")
+PERMISSION_ROW(RESOURCE_SET_VISIBILITY, "resource_set_visibility", TENANT, GRANT, ROLE_BIT(MANAGER),
+               "make an object private or of the tenant")
+PERMISSION_ROW(RESOURCE_SET_GLOBAL, "resource_set_global", TENANT, NONE, 0,
+               "make a document there for all tenants")
 PERMISSION_ROW(CATALOG_LIST, "catalog_list", TENANT, LIST, ROLES_MEMBERS, "list catalog documents")
 PERMISSION_ROW(CATALOG_GET, "catalog_get", TENANT, READ, ROLES_MEMBERS, "read catalog documents")
 PERMISSION_ROW(CATALOG_WRITE, "catalog_write", TENANT, WRITE, ROLE_BIT(MANAGER), "write catalog documents")
