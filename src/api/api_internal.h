@@ -40,6 +40,7 @@ typedef struct ApiPool {
 
 typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
+typedef struct KeysCare KeysCare;     /* rotation, sealed keeper: keys_care.c */
 
 struct Api {
     ApiSettings settings;
@@ -54,6 +55,7 @@ struct Api {
     sd_event_source *loop_source, *timer_source;
     PollList *polls;
     StreamList *streams;
+    KeysCare *keys;
     bool is_draining;
     /* Connections to the keeper, one a pool thread at a time. */
     pthread_mutex_t keeper_lock;

@@ -7,10 +7,9 @@
 #include "base/string.h"
 
 const ApiRoute *const api_route_tables[] = {
-    routes_system,     routes_access,  routes_grants,       routes_groups,
-    routes_roles,      routes_tenants, routes_catalog,      routes_clusters,
-    routes_executions, routes_events,  routes_provisioners, routes_bundles,
-    routes_audit,      NULL,
+    routes_system,       routes_access,  routes_grants,   routes_groups,     routes_roles,
+    routes_tenants,      routes_catalog, routes_clusters, routes_executions, routes_events,
+    routes_provisioners, routes_bundles, routes_audit,    routes_keys,       NULL,
 };
 
 #define PAGE_QUERY                                                                                           \

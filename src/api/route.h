@@ -64,6 +64,7 @@ struct ApiRoute {
     const char *content_type;  /* of the answer; NULL = JSON */
     const RouteObject *object; /* what the path names, when it has an owner and a visibility (resources.c) */
     int success_status;
+    bool while_sealed; /* also served while the keeper is sealed */
 };
 
 #define ROUTE(method_, path_, permission_, tenant_, mode_, body_, handler_, action_, status_, summary_, ...) \
@@ -124,7 +125,7 @@ extern const RouteObject object_cluster, object_node, object_execution, object_e
 
 extern const ApiRoute routes_system[], routes_access[], routes_grants[], routes_groups[], routes_roles[],
     routes_tenants[], routes_catalog[], routes_clusters[], routes_executions[], routes_events[],
-    routes_provisioners[], routes_bundles[], routes_audit[];
+    routes_provisioners[], routes_bundles[], routes_audit[], routes_keys[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 

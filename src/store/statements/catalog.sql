@@ -56,11 +56,6 @@ WHERE r.visibility = 'global' AND r.tenant <> :tenant AND d.is_latest = 1 AND d.
         WHEN 'imagetypes' THEN 'image_type' WHEN 'services' THEN 'service' ELSE 'template' END
 ORDER BY d.kind, d.name;
 
--- sealed_value_put: exec
-INSERT INTO sealed_values (tenant, owner_kind, owner, name, context, value, created_at)
-VALUES (:tenant, :owner_kind, :owner, :name, :context, :value, :created_at)
-ON CONFLICT (tenant, owner_kind, owner, name) DO UPDATE SET context = excluded.context, value = excluded.value, created_at = excluded.created_at;
-
 -- sealed_value_get: one
 SELECT context, value FROM sealed_values WHERE tenant = :tenant AND owner_kind = :owner_kind AND owner = :owner AND name = :name;
 
