@@ -99,7 +99,7 @@ static int patch_visibility(ApiCall *call, Error *error)
  * --------------------------------------------------------------------------------------------------------------------
  */
 
-static void write_rights(Writer *writer, int64_t rights)
+void grant_write_rights(Writer *writer, int64_t rights)
 {
     writer_begin_array(writer, "rights");
     for (size_t i = 0; i < ELEMENTSOF(right_names); i++)
@@ -113,7 +113,7 @@ static void write_grant(Writer *writer, const GrantsOfResourceRow *row)
     writer_begin_object(writer, NULL);
     writer_string(writer, "subject_kind", row->subject_kind);
     writer_string(writer, "subject", row->subject);
-    write_rights(writer, row->rights);
+    grant_write_rights(writer, row->rights);
     writer_string(writer, "granted_by", row->granted_by);
     writer_time(writer, "created_at", row->created_at);
     writer_end_object(writer);

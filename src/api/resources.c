@@ -216,6 +216,11 @@ int resource_require_document(ApiCall *call, const char *kind, const char *name,
     return access_verdict_to_error(&verdict, &object, error);
 }
 
+int resource_read(ApiCall *call, AccessObject *object, Error *error)
+{
+    return read_resource(call->transaction, call->arena, true, object, error);
+}
+
 bool viewer_sees_private(const ApiCall *call)
 {
     return principal_has(&call->principal, PERMISSION_ADMINISTRATORS);

@@ -123,9 +123,9 @@ struct RouteObject {
 extern const RouteObject object_cluster, object_node, object_execution, object_execution_of_query,
     object_operation, object_document, object_new_document, object_bundle;
 
-extern const ApiRoute routes_system[], routes_access[], routes_grants[], routes_groups[], routes_roles[],
-    routes_tenants[], routes_catalog[], routes_clusters[], routes_executions[], routes_events[],
-    routes_provisioners[], routes_bundles[], routes_audit[], routes_keys[];
+extern const ApiRoute routes_system[], routes_access[], routes_explain[], routes_grants[], routes_groups[],
+    routes_roles[], routes_tenants[], routes_catalog[], routes_clusters[], routes_executions[],
+    routes_events[], routes_provisioners[], routes_bundles[], routes_audit[], routes_keys[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 

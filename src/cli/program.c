@@ -25,7 +25,7 @@ const Option cli_global_options[] = {
 
 static const CliVerb *const tables[] = {verbs_session, verbs_clusters, verbs_changes,      verbs_nodes,
                                         verbs_catalog, verbs_bundles,  verbs_provisioners, verbs_accounts,
-                                        verbs_keys,    verbs_system,   verbs_completion};
+                                        verbs_access,  verbs_keys,     verbs_system,       verbs_completion};
 
 static const char epilogue[] =
     "FILES\n"

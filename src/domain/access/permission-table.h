@@ -49,6 +49,10 @@ PERMISSION_ROW(KEYS_GET, "keys_get", SYSTEM, NONE, ROLES_OVERSIGHT, "see the sta
 PERMISSION_ROW(KEYS_MANAGE, "keys_manage", SYSTEM, NONE, 0, "rotate keys, destroy those of a tenant")
 PERMISSION_ROW(ADMINISTRATORS, "administrators", TENANT, NONE, ROLE_BIT(MANAGER),
                "see private objects of others in the tenant")
+PERMISSION_ROW(ACCESS_EXPLAIN, "access_explain", TENANT, NONE, (ROLES_MEMBERS | ROLES_OVERSIGHT),
+               "have one's own rights explained, and those of others where one administers")
+PERMISSION_ROW(ACCESS_REVIEW, "access_review", TENANT, NONE, (ROLE_BIT(MANAGER) | ROLES_OVERSIGHT),
+               "see who may do what in a tenant")
 PERMISSION_ROW(RESOURCE_GRANT, "resource_grant", TENANT, GRANT, ROLE_BIT(MANAGER),
                "see, give and take rights on an object")
 PERMISSION_ROW(RESOURCE_SET_VISIBILITY, "resource_set_visibility", TENANT, GRANT, ROLE_BIT(MANAGER),

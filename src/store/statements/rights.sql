@@ -107,3 +107,33 @@ DELETE FROM grants WHERE subject_kind = :subject_kind AND subject = :subject;
 
 -- group_members_delete_of_user: exec
 DELETE FROM group_members WHERE username = :username;
+
+-- review_accounts: many
+-- Who is in a tenant, by themselves or through a group; with_system: also who has more than an ordinary account.
+SELECT u.username, u.is_active FROM users u
+WHERE EXISTS (SELECT 1 FROM memberships m WHERE m.tenant = :tenant AND m.username = u.username)
+    OR EXISTS (SELECT 1 FROM group_tenants t JOIN group_members g ON g.group_name = t.group_name
+        WHERE t.tenant = :tenant AND g.username = u.username)
+    OR (:with_system!int = 1 AND (u.role <> 'default' OR EXISTS (
+        SELECT 1 FROM group_members g JOIN user_groups x ON x.name = g.group_name WHERE g.username = u.username AND x.role <> '')))
+ORDER BY u.username LIMIT :maximum!int OFFSET :offset!int;
+
+-- review_count: one
+SELECT COUNT(*) AS total!int FROM users u
+WHERE EXISTS (SELECT 1 FROM memberships m WHERE m.tenant = :tenant AND m.username = u.username)
+    OR EXISTS (SELECT 1 FROM group_tenants t JOIN group_members g ON g.group_name = t.group_name
+        WHERE t.tenant = :tenant AND g.username = u.username)
+    OR (:with_system!int = 1 AND (u.role <> 'default' OR EXISTS (
+        SELECT 1 FROM group_members g JOIN user_groups x ON x.name = g.group_name WHERE g.username = u.username AND x.role <> '')));
+
+-- review_grants: many
+-- What an account was given in a tenant, by itself and through its groups.
+SELECT kind, id, subject_kind, subject, rights FROM grants
+WHERE tenant = :tenant
+    AND ((subject_kind = 'user' AND subject = :username!text)
+        OR (subject_kind = 'group' AND subject IN (SELECT m.group_name FROM group_members m WHERE m.username = :username!text)))
+ORDER BY kind, id, subject_kind, subject LIMIT :maximum!int;
+
+-- review_owned: one
+-- How many objects of a tenant an account owns.
+SELECT COUNT(*) AS total!int FROM resources WHERE tenant = :tenant AND owner = :username!text;
