@@ -7,10 +7,13 @@
 #include "base/string.h"
 
 const ApiRoute *const api_route_tables[] = {
-    routes_system,   routes_access,     routes_explain, routes_grants,
-    routes_groups,   routes_roles,      routes_tenants, routes_catalog,
-    routes_clusters, routes_executions, routes_events,  routes_provisioners,
-    routes_bundles,  routes_audit,      routes_keys,    NULL,
+    routes_system,   routes_users,        routes_passwords,
+    routes_tokens,   routes_sessions,     routes_second_factor,
+    routes_policies, routes_explain,      routes_grants,
+    routes_groups,   routes_roles,        routes_tenants,
+    routes_catalog,  routes_clusters,     routes_executions,
+    routes_events,   routes_provisioners, routes_bundles,
+    routes_audit,    routes_keys,         NULL,
 };
 
 #define PAGE_QUERY                                                                                           \
@@ -62,8 +65,13 @@ const ListColumn columns_users[] = {
     {"role", false},
     {"active", false},
     {"is_locked", false},
+    {"must_change_password", false},
+    {"has_second_factor", false},
     {"created_at", false},
+    {"first_login_at", false},
     {"last_login_at", false},
+    {"tenants", false},
+    {"groups", false},
     {0},
 };
 const ListColumn columns_tokens[] = {
