@@ -72,6 +72,8 @@ static int find_execution(ApiCall *call, AccessObject *object, Error *error)
 static int find_execution_of_query(ApiCall *call, AccessObject *object, Error *error)
 {
     const char *id = query_or_empty(call, "execution_id");
+    if (!*id && !principal_has(&call->principal, call->route->permission))
+        return 0;
     if (!*id)
         return error_set_field(error, ERROR_BAD_REQUEST, "execution_id",
                                "Say of which execution: execution_id=ID.");

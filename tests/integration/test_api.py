@@ -442,7 +442,7 @@ def test_token_for_a_tenant_one_is_not_in(bastide, people):
 def test_tenant_from_beginning_to_end(bastide, people, unique):
     tenant, name = unique("tenant"), people.account()
     made = bastide.api("POST", f"/tenants/{tenant}", {"description": "a test"}).expect(201).json
-    assert (made["name"], made["description"], made["users"]) == (tenant, "a test", {})
+    assert (made["name"], made["description"], made["users"]) == (tenant, "a test", [])
     bastide.api("POST", f"/tenants/{tenant}", {}).expect(409)
     token = people.token(name)
     bastide.api("GET", f"/tenants/{tenant}", token=token).expect(404)  # not a member: nothing to see
