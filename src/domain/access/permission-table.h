@@ -59,6 +59,10 @@ PERMISSION_ROW(ROLE_LIST, "role_list", SYSTEM, NONE, ROLES_EVERYBODY, "list role
 PERMISSION_ROW(ROLE_MANAGE, "role_manage", SYSTEM, NONE, ROLES_RESERVED, "make and remove roles")
 PERMISSION_ROW(PERMISSION_MANAGE, "permission_manage", SYSTEM, NONE, ROLES_RESERVED,
                "give permissions to roles and take them")
+PERMISSION_ROW(TENANT_QUOTAS_GET, "tenant_quotas_get", TENANT, NONE, ROLES_MEMBERS,
+               "see what a tenant may have at most")
+PERMISSION_ROW(TENANT_QUOTAS_SET, "tenant_quotas_set", TENANT, NONE, 0,
+               "change what a tenant may have at most")
 PERMISSION_ROW(ALL_TENANTS, "all_tenants", SYSTEM, NONE, ROLES_OVERSIGHT,
                "act in every tenant as far as the other permissions go")
 PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, NONE, 0, "list provisioners")

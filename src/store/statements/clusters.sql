@@ -70,7 +70,7 @@ WHERE n.tenant = :tenant AND (:cluster_id!text = '' OR n.cluster_id = :cluster_i
     AND (:with_deleted!int = 1 OR n.status <> 'deleted') AND @visible;
 
 -- execution_list: many
-SELECT e.id, e.cluster_id, e.workflow, e.status, e.error, e.created_by, e.created_at, e.started_at, e.finished_at, e.tasks_total,
+SELECT e.id, e.cluster_id, e.workflow, e.status, e.error, e.created_by, e.responsible, e.is_held, e.created_at, e.started_at, e.finished_at, e.tasks_total,
     e.tasks_finished, e.tasks_leased, e.tasks_failed, e.tasks_undecided
 FROM executions e JOIN resources r ON r.tenant = :tenant AND r.kind = 'cluster' AND r.id = e.cluster_id
 WHERE e.tenant = :tenant AND (:cluster_id!text = '' OR e.cluster_id = :cluster_id!text) AND @visible
