@@ -44,6 +44,7 @@ typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
 typedef struct SignInGuard SignInGuard;
 typedef struct RateLimiter RateLimiter;
+typedef struct DirectorySync DirectorySync;
 typedef struct KeysCare KeysCare; /* rotation, sealed keeper: keys_care.c */
 
 struct Api {
@@ -53,6 +54,8 @@ struct Api {
     PolicyBook *policies;
     SignInGuard *sign_in_guard;
     RateLimiter *rate_limiter;
+    Directory *directory; /* borrowed; NULL = none */
+    DirectorySync *directory_sync;
     _Atomic(int64_t) tokens_purged_at;
     ApiPool pool;
     /* Work for the loop's thread. */
