@@ -46,5 +46,5 @@ ALTER TABLE tenants ADD COLUMN maximum_bundle_bytes INTEGER NOT NULL DEFAULT 0; 
 ALTER TABLE executions ADD COLUMN responsible TEXT NOT NULL DEFAULT '';        -- '' = who made it
 ALTER TABLE executions ADD COLUMN is_held INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX executions_open_of_tenant ON executions (tenant, tasks_leased)
-    WHERE status IN ('pending', 'started', 'paused', 'cancelling', 'failing');
+    WHERE status IN ('pending', 'started', 'cancelling', 'failing');
 CREATE INDEX executions_held ON executions (tenant, id) WHERE is_held = 1;
