@@ -40,7 +40,8 @@ def fill(path):
     """A path whose parameters name nothing that exists."""
     return (path.replace("{kind}", "services").replace("{digest}", "0" * 64).replace("{name}", "no-such")
             .replace("{id}", "nosuchnosuchnosuchno")
-            .replace("{role}", "no-such").replace("{permission}", "no-such"))
+            .replace("{role}", "no-such").replace("{permission}", "no-such")
+            .replace("{serial}", "0" * 40).replace("{key}", "no-such").replace("{version}", "1"))
 
 
 def send_without_waiting(bastide, method, path, headers):
