@@ -72,6 +72,8 @@ PERMISSION_ROW(CLUSTER_SERVICES, "cluster_services", TENANT, WRITE, ROLES_WORKER
                "start, stop and restart the services of a cluster")
 PERMISSION_ROW(CLUSTER_SCALE, "cluster_scale", TENANT, WRITE, ROLES_WORKERS,
                "scale a cluster, add services to it, replace its nodes")
+PERMISSION_ROW(CLUSTER_PROLONG, "cluster_prolong", TENANT, WRITE, ROLES_WORKERS,
+               "prolong the lease of a cluster")
 PERMISSION_ROW(NODE_LIST, "node_list", TENANT, LIST, ROLES_MEMBERS, "list nodes")
 PERMISSION_ROW(NODE_GET, "node_get", TENANT, READ, ROLES_MEMBERS, "see a node")
 PERMISSION_ROW(NODE_LOG, "node_log", TENANT, USE, ROLES_WORKERS, "read the output of steps on a node")
