@@ -65,6 +65,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
                                                .is_entitled = execution_is_entitled,
                                                .userdata = api});
     streams_new(api);
+    leases_new(api);
     polls_new(api);
     *ret_api = api;
     return 0;
@@ -88,6 +89,7 @@ Api *api_free(Api *api)
     streams_free(api);
     keys_stop(api);
     loop_detach(api);
+    leases_free(api);
     engine_free(api->engine);
     directory_sync_stop(api);
     free_keepers(api);

@@ -42,6 +42,7 @@ typedef struct ApiPool {
 
 typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
+typedef struct LeaseWatch LeaseWatch; /* leases of clusters: leases.c */
 typedef struct SignInGuard SignInGuard;
 typedef struct RateLimiter RateLimiter;
 typedef struct DirectorySync DirectorySync;
@@ -66,6 +67,7 @@ struct Api {
     sd_event_source *loop_source, *timer_source;
     PollList *polls;
     StreamList *streams;
+    LeaseWatch *leases;
     KeysCare *keys;
     bool is_draining;
     /* Connections to the keeper, one a pool thread at a time. */
@@ -144,6 +146,11 @@ void polls_free(Api *api);
 void polls_wake(Api *api);
 void polls_begin(ApiCall *call);
 void polls_drain(Api *api);
+
+/* leases.c: from the timer of the loop */
+void leases_new(Api *api);
+void leases_free(Api *api);
+void leases_tick(Api *api, Usec now);
 
 /* stream.c */
 void streams_new(Api *api);
