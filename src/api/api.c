@@ -36,6 +36,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     api->settings.login_lock = settings->login_lock ?: LOGIN_LOCK_DEFAULT;
     api->loop_descriptor = -1;
     api->access_cache = access_cache_new();
+    api->denials = denials_new();
     ASSERT(pthread_mutex_init(&api->keeper_lock, NULL) == 0);
     int r = loop_attach(api);
     if (r >= 0)
@@ -76,6 +77,7 @@ Api *api_free(Api *api)
     engine_free(api->engine);
     free_keepers(api);
     access_cache_free(api->access_cache);
+    denials_free(api->denials);
     free(api);
     return NULL;
 }
@@ -99,7 +101,7 @@ int api_start(Api *api, Error *error)
     if (r >= 0)
         engine_apply(api->engine, &recovery.effects);
     engine_effects_done(&recovery.effects);
-    return r;
+    return r < 0 ? r : care_start(api, error);
 }
 
 void api_drain(Api *api)
@@ -113,6 +115,7 @@ void api_drain(Api *api)
 
 void api_stop_work(Api *api)
 {
+    care_stop(api);
     pool_stop(api);
 }
 
@@ -200,6 +203,8 @@ static int make_admin_token(StoreTransaction *transaction, void *context, Error 
     return audit_trail_append(
         transaction,
         &(AuditRecord){.actor = "local administration",
+                       .effective_actor = admin->username,
+                       .authentication = "local",
                        .action = "token_create",
                        .object = arena_format(store_arena(transaction), "token:%s", id)},
         error);

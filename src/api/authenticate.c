@@ -130,7 +130,7 @@ typedef struct PasswordCheck {
     ApiCall *call;
     const char *username;
     char hash[PASSWORD_HASH_SIZE];
-    bool is_usable, is_correct, must_change;
+    bool is_known, is_usable, is_correct, must_change;
     AccessRole role;
 } PasswordCheck;
 
@@ -141,6 +141,7 @@ static int read_account(StoreTransaction *transaction, void *context, Error *err
     int r = statement_user_get(transaction, &(UserGetParameters){.username = check->username}, &row, error);
     if (r <= 0)
         return r;
+    check->is_known = true;
     check->is_usable = row.is_active && row.locked_until <= (int64_t)store_now(transaction) &&
                        string_copy(check->hash, sizeof(check->hash), row.password_hash) == 0;
     check->role = access_role_from_string(row.role);
@@ -174,6 +175,7 @@ static int note_login(StoreTransaction *transaction, void *context, Error *error
         return r;
     return audit_trail_append(transaction,
                               &(AuditRecord){.actor = check->username,
+                                             .authentication = "password",
                                              .source = check->call->request->remote_address,
                                              .request_id = check->call->request->request_id,
                                              .action = "sign_in",
@@ -195,8 +197,10 @@ int authenticate_password(ApiCall *call, const Credentials *credentials, Error *
     memory_wipe(check.hash, sizeof(check.hash));
     if (r < 0)
         return r;
-    if (!check.is_correct)
+    if (!check.is_correct) {
+        call->is_recorded = check.is_known;
         return unauthorized(error);
+    }
     call->principal =
         (Principal){.username = arena_string(call->arena, credentials->username), .system_role = check.role};
     call->must_change_password = check.must_change;

@@ -44,13 +44,17 @@ static void set_error_answer(ApiCall *call)
         log_error_record(LOG_LEVEL_ERROR, call->request->path, &call->error);
 }
 
-void api_call_finish(ApiCall *call, int result)
+static void answer(ApiCall *call, int result)
 {
     log_set_request(call->request->request_id);
     if (result < 0) {
         if (!error_is_set(&call->error))
             (void)error_set_errno(&call->error, ERROR_INTERNAL, -result, "The request failed");
         set_error_answer(call);
+    } else if (call->change && call->change->is_replayed) {
+        idempotency_replay(call);
+    } else if (call->route) {
+        tags_answer(call);
     }
     log_set_request(NULL);
     HttpExchange *exchange = call->exchange;
@@ -60,19 +64,87 @@ void api_call_finish(ApiCall *call, int result)
     api_call_release(call);
 }
 
-static int write_audit(ApiCall *call, Error *error)
+/* The last words about a call
+ * ------------------------------------------------------------------------------------------ */
+
+/* What the transaction of the change did not or could not write: the record of a request that changed nothing, the
+ * answer of one that did on a pool thread. In a job of its own, before the answer goes out. */
+typedef struct Closing {
+    ApiCall *call;
+    int result;
+    bool is_record_due, is_key_due;
+} Closing;
+
+static bool is_denial(const Error *error)
 {
-    if (!call->route->action)
-        return 0;
-    return audit_trail_append(call->transaction,
-                              &(AuditRecord){.actor = call->principal.username ?: "nobody",
-                                             .tenant = call->tenant,
-                                             .source = call->request->remote_address,
-                                             .request_id = call->request->request_id,
-                                             .action = call->route->action,
-                                             .object = call->audit_object ?: call->request->path,
-                                             .details = call->audit_details},
-                              error);
+    return error->code == ERROR_FORBIDDEN || error->code == ERROR_UNAUTHENTICATED;
+}
+
+static bool is_record_due(const ApiCall *call, int result)
+{
+    if (call->is_recorded || !call->principal.username || !call->route)
+        return false;
+    return call->route->action || (result < 0 && is_denial(&call->error));
+}
+
+static int write_closing(StoreTransaction *transaction, void *context, Error *error)
+{
+    const Closing *closing = context;
+    ApiCall *call = closing->call;
+    bool has_failed = closing->result < 0, is_replayed = call->change && call->change->is_replayed;
+    const char *outcome = !has_failed             ? is_replayed ? "replayed" : "done"
+                          : is_denial(&call->error) ? "denied"
+                                                    : "failed";
+    call->transaction = transaction;
+    int r = 0;
+    if (closing->is_record_due)
+        r = change_record(call, outcome,
+                          has_failed ? arena_format(store_arena(transaction), "{\"error\":\"%s\"}",
+                                                    error_describe(call->error.code)->name)
+                                     : call->audit_details,
+                          error);
+    if (r >= 0 && closing->is_key_due)
+        r = has_failed ? idempotency_forget(call, error) : idempotency_store(call, error);
+    call->transaction = NULL;
+    return r;
+}
+
+static void closing_written(int result, const Error *error, void *context)
+{
+    Closing *closing = context;
+    ApiCall *call = closing->call;
+    int outcome = closing->result;
+    free(closing);
+    if (result < 0) {
+        log_error_record(LOG_LEVEL_ERROR, "recording the end of a request", error);
+        atomic_fetch_add(&call->api->records_lost, 1);
+        if (outcome >= 0) { /* what is not recorded is not answered */
+            call->error = *error;
+            outcome = result;
+        }
+    }
+    answer(call, outcome);
+}
+
+void api_call_finish(ApiCall *call, int result)
+{
+    if (result < 0 && !call->is_recorded && !call->principal.username &&
+        call->error.code == ERROR_UNAUTHENTICATED)
+        denials_note(call->api, call);
+    Closing closing = {.call = call,
+                       .result = result,
+                       .is_record_due = is_record_due(call, result),
+                       .is_key_due = call->change && call->change->is_claimed &&
+                                     call->route->mode == ROUTE_POOL};
+    Error error = ERROR_INIT;
+    if (!closing.is_record_due && !closing.is_key_due) {
+        answer(call, result);
+        return;
+    }
+    Closing *copy = memory_duplicate(&closing, sizeof(closing));
+    int r = store_submit(call->api->settings.store, STORE_WRITE, write_closing, closing_written, copy, &error);
+    if (r < 0)
+        closing_written(r, &error, copy);
 }
 
 /* With or without parameters. */
@@ -97,39 +169,6 @@ static int parse_body(ApiCall *call, Error *error)
     return 0;
 }
 
-/* A denial is recorded in a job of its own: the one it happened in may only read, or is rolled back. */
-static int record_denial(StoreTransaction *transaction, void *context, Error *error)
-{
-    const ApiCall *call = context;
-    return audit_trail_append(transaction,
-                              &(AuditRecord){.actor = call->principal.username ?: "nobody",
-                                             .tenant = call->tenant,
-                                             .source = call->request->remote_address,
-                                             .request_id = call->request->request_id,
-                                             .action = permission_describe(call->route->permission)->name,
-                                             .object = call->request->path,
-                                             .outcome = "denied"},
-                              error);
-}
-
-static void denial_recorded(int result, const Error *error, void *context)
-{
-    if (result < 0)
-        log_error_record(LOG_LEVEL_ERROR, "recording a denial", error);
-    api_call_finish(context, -EACCES);
-}
-
-/* Ends a call whose job failed; denials of known people are recorded first. */
-static void call_failed(ApiCall *call, int result)
-{
-    Error error = ERROR_INIT;
-    bool is_denial = call->error.code == ERROR_FORBIDDEN && call->principal.username;
-    if (is_denial && store_submit(call->api->settings.store, STORE_WRITE, record_denial, denial_recorded,
-                                  call, &error) >= 0)
-        return;
-    api_call_finish(call, result);
-}
-
 /* Authentication by token, authorisation and handler in one job. */
 typedef struct TokenCall {
     ApiCall *call;
@@ -149,6 +188,18 @@ static int admit(TokenCall *token_call, Error *error)
     return authorise(call, error);
 }
 
+/* The work of a route that needs no pool thread. */
+static int run_handler(ApiCall *call, Error *error)
+{
+    if (call->route->mode == ROUTE_READ)
+        return call->route->handler(call, error);
+    int r = change_begin(call, error);
+    if (r != 0) /* it failed, or was done before */
+        return MIN(r, 0);
+    r = call->route->handler(call, error);
+    return r < 0 ? r : change_end(call, error);
+}
+
 static int run_in_job(StoreTransaction *transaction, void *context, Error *error)
 {
     TokenCall *token_call = context;
@@ -159,14 +210,16 @@ static int run_in_job(StoreTransaction *transaction, void *context, Error *error
     call->transaction = transaction;
     call->content_type = call->route->content_type ?: JSON_TYPE;
     int r = admit(token_call, error);
+    if (r >= 0)
+        r = change_prepare(call, error);
     if (r >= 0 && !call->body)
         r = parse_body(call, error);
     if (r >= 0 && (call->route->mode == ROUTE_READ || call->route->mode == ROUTE_WRITE))
-        r = call->route->handler(call, error);
-    if (r >= 0 && call->route->mode == ROUTE_WRITE)
-        r = write_audit(call, error);
+        r = run_handler(call, error);
+    else if (r >= 0)
+        r = idempotency_find(call, error);
     call->transaction = NULL;
-    return r;
+    return MIN(r, 0);
 }
 
 static void job_done(int result, const Error *error, void *context)
@@ -178,9 +231,10 @@ static void job_done(int result, const Error *error, void *context)
         access_cache_drop(call->api->access_cache);
     if (result < 0) {
         call->error = *error;
-        call_failed(call, result);
+        api_call_finish(call, result);
         return;
     }
+    call->is_recorded = call->change != NULL;
     engine_apply(call->api->engine, &call->effects);
     api_call_finish(call, 0);
 }
@@ -199,6 +253,10 @@ static void pool_work(Api *api, void *context)
     (void)api;
     log_set_request(call->request->request_id);
     int r = call->route->handler(call, &call->error);
+    if (r < 0 && call->change && call->change->is_replayed) {
+        call->error = ERROR_INIT;
+        r = 0;
+    }
     api_call_finish(call, r);
 }
 
@@ -209,7 +267,12 @@ static void admitted(int result, const Error *error, void *context)
     if (result < 0) {
         free(token_call);
         call->error = *error;
-        call_failed(call, result);
+        api_call_finish(call, result);
+        return;
+    }
+    if (call->change && call->change->is_replayed) {
+        free(token_call);
+        api_call_finish(call, 0);
         return;
     }
     if (call->route->mode == ROUTE_STREAM) {
@@ -266,6 +329,7 @@ static void password_work(Api *api, void *context)
         api_call_finish(call, r);
         return;
     }
+    call->authentication = "password";
     submit(token_call);
 }
 
@@ -333,21 +397,28 @@ static int run_pool_job(StoreTransaction *transaction, void *context, Error *err
 {
     PoolJob *pool_job = context;
     ApiCall *call = pool_job->call;
+    bool is_change = pool_job->access == STORE_WRITE;
     engine_effects_reset(&call->effects);
     call->transaction = transaction;
-    int r = pool_job->job(call, pool_job->context, error);
-    if (r >= 0 && pool_job->access == STORE_WRITE)
-        r = write_audit(call, error);
+    int r = is_change ? change_begin(call, error) : 0;
+    if (r == 1) /* another one with the same key was quicker: the handler ends, its answer is not wanted */
+        r = error_set(error, ERROR_CONFLICT, "This was done meanwhile.");
+    if (r >= 0)
+        r = pool_job->job(call, pool_job->context, error);
+    if (r >= 0 && is_change)
+        r = change_end(call, error);
     call->transaction = NULL;
-    return r;
+    return MIN(r, 0);
 }
 
 int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, Error *error)
 {
     PoolJob pool_job = {.call = call, .job = job, .context = context, .access = access};
     int r = store_run(call->api->settings.store, access, run_pool_job, &pool_job, error);
-    if (access == STORE_WRITE)
+    if (access == STORE_WRITE) {
         access_cache_drop(call->api->access_cache);
+        call->is_recorded |= r >= 0 && call->change;
+    }
     if (r >= 0)
         engine_apply(call->api->engine, &call->effects);
     return r;

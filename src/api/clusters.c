@@ -466,7 +466,7 @@ const ApiRoute routes_clusters[] = {
     ROUTE(DELETE, "/clusters/{id}", CLUSTER_DELETE, NEEDS_TENANT, WRITE, NO_BODY, delete_cluster,
           "cluster_delete", 202, "Deletes a cluster; what runs is cancelled first"),
     ROUTE(GET, "/clusters/{id}/plan", CLUSTER_GET, NEEDS_TENANT, READ, NO_BODY, get_cluster_plan, NULL, 200,
-          "The plan that a cluster was made from"),
+          "The plan that a cluster was made from", .shows_object = true),
     ROUTE(GET, "/nodes", NODE_LIST, NEEDS_TENANT, READ, NO_BODY, list_nodes, NULL, 200, "Nodes",
           .query = query_of_cluster),
     ROUTE(GET, "/nodes/{id}", NODE_GET, NEEDS_TENANT, READ, NO_BODY, get_node, NULL, 200, "A node"),

@@ -105,3 +105,49 @@ int route_find(const ApiRoute *const *tables, HttpMethod method, const char *pat
         }
     return is_known ? -EOPNOTSUPP : -ENOENT;
 }
+
+static const ApiRoute *find_shown(const char *path, size_t length)
+{
+    for (size_t t = 0; api_route_tables[t]; t++)
+        for (const ApiRoute *route = api_route_tables[t]; route->path; route++)
+            if (route->method == HTTP_METHOD_GET && route->mode == ROUTE_READ &&
+                strlen(route->path) == length && strncmp(route->path, path, length) == 0)
+                return route;
+    return NULL;
+}
+
+/* "/clusters/{id}" for "/clusters". */
+static const ApiRoute *find_made(const char *path)
+{
+    size_t length = strlen(path);
+    for (size_t t = 0; api_route_tables[t]; t++)
+        for (const ApiRoute *route = api_route_tables[t]; route->path; route++)
+            if (route->method == HTTP_METHOD_GET && route->mode == ROUTE_READ &&
+                string_starts_with(route->path, path) &&
+                string_starts_with(route->path + length, "/{") && !strchr(route->path + length + 1, '/'))
+                return route;
+    return NULL;
+}
+
+const ApiRoute *route_object(const ApiRoute *route)
+{
+    if (route->object)
+        return find_shown(route->object, strlen(route->object));
+    for (const char *end = strrchr(route->path, '}'); end;) {
+        size_t length = (size_t)(end - route->path) + 1;
+        const ApiRoute *shown = find_shown(route->path, length);
+        if (shown)
+            return shown;
+        while (end > route->path && *--end != '}')
+            ;
+        if (end == route->path)
+            break;
+    }
+    return find_made(route->path);
+}
+
+bool route_shows_object(const ApiRoute *route)
+{
+    return route->method == HTTP_METHOD_GET && route->mode == ROUTE_READ && !route->content_type &&
+           (route->shows_object || string_ends_with(route->path, "}"));
+}

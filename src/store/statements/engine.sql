@@ -194,12 +194,15 @@ ON CONFLICT (shard) DO NOTHING;
 UPDATE audit_heads SET sequence = :sequence, hash = :hash WHERE shard = :shard AND sequence = :previous_sequence!int;
 
 -- audit_record_insert: exec
-INSERT INTO audit_records (shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, hash)
-VALUES (:shard, :sequence, :time, :actor, :object_tenant, :source, :request_id, :action, :object, :outcome, :details, :hash);
+INSERT INTO audit_records (shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, format,
+    effective_actor, authentication, digest_before, digest_after, hash)
+VALUES (:shard, :sequence, :time, :actor, :object_tenant, :source, :request_id, :action, :object, :outcome, :details, :format,
+    :effective_actor, :authentication, :digest_before, :digest_after, :hash);
 
 -- audit_records_after: many
 -- For verification and export, in order of the chain.
-SELECT shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, hash
+SELECT shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, format, effective_actor,
+    authentication, digest_before, digest_after, hash
 FROM audit_records WHERE shard = :shard AND sequence > :after!int ORDER BY sequence LIMIT :maximum!int;
 
 -- counter_add: exec

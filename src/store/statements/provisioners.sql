@@ -8,6 +8,9 @@ VALUES (:id, :secret_hash, :name, :created_by, :created_at, :expires_at, 0);
 -- enrolment_token_find: one
 SELECT id, name, created_by, expires_at, used_at FROM enrolment_tokens WHERE secret_hash = :secret_hash;
 
+-- enrolment_token_get: one
+SELECT id, name, created_by, created_at, expires_at, used_at FROM enrolment_tokens WHERE id = :id;
+
 -- enrolment_token_use: exec
 -- At most one enrolment wins.
 UPDATE enrolment_tokens SET used_at = :used_at WHERE id = :id AND used_at = 0;
