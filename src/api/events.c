@@ -81,7 +81,7 @@ static int list_audit(ApiCall *call, Error *error)
                                                         .offset = page.offset},
                                  &rows, &count, error);
     if (r >= 0)
-        r = statement_audit_count(call->transaction, &(AuditCountParameters){.shard = 0}, &total, error);
+        r = statement_audit_count(call->transaction, &total, error);
     if (r < 0)
         return r;
     Writer writer = list_begin(call);
@@ -100,22 +100,24 @@ static int list_audit(ApiCall *call, Error *error)
         writer_raw(&writer, "details", rows[i].details);
         writer_end_object(&writer);
     }
-    list_end(call, &writer, &page, total.sequence);
+    list_end(call, &writer, &page, total.total);
     return writer.status;
 }
 
 static int verify_audit(ApiCall *call, Error *error)
 {
-    int64_t last, bad;
-    int r = audit_trail_verify(call->transaction, 0, &last, &bad, error);
+    AuditVerification verification;
+    int r = audit_trail_verify_all(call->transaction, &verification, error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
     writer_begin_object(&writer, NULL);
-    writer_boolean(&writer, "valid", bad == 0);
-    writer_integer(&writer, "records", last);
-    if (bad > 0)
-        writer_integer(&writer, "first_bad_sequence", bad);
+    writer_boolean(&writer, "valid", verification.bad_sequence == 0);
+    writer_integer(&writer, "records", verification.records);
+    if (verification.bad_sequence > 0) {
+        writer_integer(&writer, "first_bad_shard", verification.bad_shard);
+        writer_integer(&writer, "first_bad_sequence", verification.bad_sequence);
+    }
     writer_end_object(&writer);
     return writer.status;
 }
@@ -124,6 +126,6 @@ const ApiRoute routes_audit[] = {
     ROUTE(GET, "/audit", AUDIT_LIST, NO_TENANT, READ, NO_BODY, list_audit, NULL, 200,
           "The audit trail, newest first", .query = query_audit),
     ROUTE(GET, "/audit/verification", AUDIT_LIST, NO_TENANT, READ, NO_BODY, verify_audit, NULL, 200,
-          "Walks the hash chain and names the first record that does not fit"),
+          "Walks the hash chains and names the first record that does not fit"),
     {0},
 };

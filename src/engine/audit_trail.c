@@ -5,24 +5,23 @@
 #include "domain/audit/chain.h"
 #include "store/statements.h"
 
-/* SQLite has one writer, so one chain; PostgreSQL connections would wait for each other on one head. The head
- * is read and set in the same serialisable transaction, so two records can never follow the same one. */
+/* One writer, so one chain. The head is read and set in the same serialisable transaction, so two records can
+ * never follow the same one, whoever else writes. */
 enum { AUDIT_SHARD = 0, VERIFY_PAGE = 1000 };
 
-static int head_get(StoreTransaction *transaction, int64_t *ret_sequence,
+static int head_get(StoreTransaction *transaction, int64_t shard, int64_t *ret_sequence,
                     uint8_t ret_hash[static AUDIT_HASH_SIZE], Error *error)
 {
     static const uint8_t zero[AUDIT_HASH_SIZE];
     AuditHeadGetRow head;
-    int r =
-        statement_audit_head_get(transaction, &(AuditHeadGetParameters){.shard = AUDIT_SHARD}, &head, error);
+    int r = statement_audit_head_get(transaction, &(AuditHeadGetParameters){.shard = shard}, &head, error);
     if (r < 0)
         return r;
     if (r == 0) {
         r = statement_audit_head_insert(
             transaction,
             &(AuditHeadInsertParameters){
-                .shard = AUDIT_SHARD, .sequence = 0, .hash = {zero, sizeof(zero)}, .signature = {zero, 0}},
+                .shard = shard, .sequence = 0, .hash = {zero, sizeof(zero)}, .signature = {zero, 0}},
             error);
         if (r < 0)
             return r;
@@ -38,11 +37,12 @@ static int head_get(StoreTransaction *transaction, int64_t *ret_sequence,
 }
 
 /* Fills a row and moves *hash on to it. */
-static void chain_record(StoreTransaction *transaction, const AuditRecord *record, int64_t sequence,
-                         uint8_t hash[static AUDIT_HASH_SIZE], AuditRecordInsertParameters *row)
+static void chain_record(StoreTransaction *transaction, const AuditRecord *record, int64_t shard,
+                         int64_t sequence, uint8_t hash[static AUDIT_HASH_SIZE],
+                         AuditRecordInsertParameters *row)
 {
     const AuditEntry entry = {
-        .shard = AUDIT_SHARD,
+        .shard = shard,
         .sequence = sequence,
         .time = (int64_t)store_now(transaction),
         .actor = record->actor,
@@ -88,18 +88,19 @@ int audit_trail_append_many(StoreTransaction *transaction, const AuditRecord *re
 {
     if (count == 0)
         return 0;
+    const int64_t shard = AUDIT_SHARD;
     int64_t sequence = 0;
     uint8_t hash[AUDIT_HASH_SIZE];
-    int r = head_get(transaction, &sequence, hash, error);
+    int r = head_get(transaction, shard, &sequence, hash, error);
     if (r < 0)
         return r;
     AuditRecordInsertParameters *rows = arena_allocate_array(store_arena(transaction), count, sizeof(*rows));
     for (size_t i = 0; i < count; i++)
-        chain_record(transaction, &records[i], sequence + 1 + (int64_t)i, hash, &rows[i]);
+        chain_record(transaction, &records[i], shard, sequence + 1 + (int64_t)i, hash, &rows[i]);
     /* The head first: on PostgreSQL a competing record then fails as a serialisation failure, which is tried
      * again, and not as a record that exists already. */
     r = statement_audit_head_set(transaction,
-                                 &(AuditHeadSetParameters){.shard = AUDIT_SHARD,
+                                 &(AuditHeadSetParameters){.shard = shard,
                                                            .sequence = sequence + (int64_t)count,
                                                            .previous_sequence = sequence,
                                                            .hash = {hash, sizeof(hash)}},
@@ -146,6 +147,21 @@ static bool row_fits(const AuditRecordsAfterRow *row, int64_t expected_sequence,
     return true;
 }
 
+int audit_trail_shards(StoreTransaction *transaction, int64_t **ret_shards, size_t *ret_count, Error *error)
+{
+    AuditShardsRow *rows;
+    size_t count;
+    int r = statement_audit_shards(transaction, &rows, &count, error);
+    if (r < 0)
+        return r;
+    int64_t *shards = arena_allocate_array(store_arena(transaction), count, sizeof(*shards));
+    for (size_t i = 0; i < count; i++)
+        shards[i] = rows[i].shard;
+    *ret_shards = shards;
+    *ret_count = count;
+    return 0;
+}
+
 int audit_trail_verify(StoreTransaction *transaction, int64_t shard, int64_t *ret_last_sequence,
                        int64_t *ret_bad_sequence, Error *error)
 {
@@ -175,9 +191,33 @@ int audit_trail_verify(StoreTransaction *transaction, int64_t shard, int64_t *re
     int r = statement_audit_head_get(transaction, &(AuditHeadGetParameters){.shard = shard}, &head, error);
     if (r < 0)
         return r;
-    bool is_cut = r == 1 && (head.sequence != last || head.hash.size != AUDIT_HASH_SIZE ||
-                             memcmp(head.hash.data, hash, AUDIT_HASH_SIZE) != 0);
+    bool is_cut = r == 0 ? last > 0
+                         : head.sequence != last || head.hash.size != AUDIT_HASH_SIZE ||
+                               memcmp(head.hash.data, hash, AUDIT_HASH_SIZE) != 0;
     *ret_last_sequence = last;
     *ret_bad_sequence = is_cut ? last + 1 : 0;
+    return 0;
+}
+
+int audit_trail_verify_all(StoreTransaction *transaction, AuditVerification *ret_verification, Error *error)
+{
+    AuditVerification verification = {0};
+    int64_t *shards;
+    size_t count;
+    int r = audit_trail_shards(transaction, &shards, &count, error);
+    for (size_t i = 0; i < count && r >= 0; i++) {
+        int64_t last, bad;
+        r = audit_trail_verify(transaction, shards[i], &last, &bad, error);
+        if (r < 0)
+            break;
+        verification.records += last;
+        if (bad > 0 && verification.bad_sequence == 0) {
+            verification.bad_shard = shards[i];
+            verification.bad_sequence = bad;
+        }
+    }
+    if (r < 0)
+        return r;
+    *ret_verification = verification;
     return 0;
 }

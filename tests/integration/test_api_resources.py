@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The resources of the external API from outside: catalog, bundles, clusters, events, audit; and what faults do to them."""
 
+import collections
 import os
 import pathlib
 import tarfile
@@ -384,37 +385,43 @@ def test_refused_changes_leave_no_trace(bastide, people):
     assert bastide.api("GET", "/audit", query={"_size": 1}).items[0]["sequence"] == before
 
 
-KEEP = "create table kept as select * from audit_records where sequence = {0}; delete from audit_records where sequence = {0}"
+KEEP = "create table kept as select * from audit_records where {0}; delete from audit_records where {0}"
 PUT_BACK = "insert into audit_records select * from kept; drop table kept"
 
 
-def edits(last):
-    """(what an intruder does, the first record that is wrong then or None, how to undo it)"""
-    return [("update audit_records set actor = actor || 'x' where sequence = 2", 2,
-             "update audit_records set actor = substr(actor, 1, length(actor) - 1) where sequence = 2"),
-            ("update audit_records set outcome = outcome || 'x' where sequence = 3", 3,
-             "update audit_records set outcome = substr(outcome, 1, length(outcome) - 1) where sequence = 3"),
-            ("update audit_records set time = time + 1 where sequence = 1", 1,
-             "update audit_records set time = time - 1 where sequence = 1"),
-            (KEEP.format(2), 2, PUT_BACK), (KEEP.format(last), None, PUT_BACK)]
+def edits(shard, last):
+    """(what an intruder does, the first record that is wrong then, how to undo it)"""
+    def at(sequence):
+        return f"shard = {shard} and sequence = {sequence}"
+    return [(f"update audit_records set actor = actor || 'x' where {at(2)}", 2,
+             f"update audit_records set actor = substr(actor, 1, length(actor) - 1) where {at(2)}"),
+            (f"update audit_records set outcome = outcome || 'x' where {at(last)}", last,
+             f"update audit_records set outcome = substr(outcome, 1, length(outcome) - 1) where {at(last)}"),
+            (f"update audit_records set time = time + 1 where {at(1)}", 1,
+             f"update audit_records set time = time - 1 where {at(1)}"),
+            (KEEP.format(at(2)), 2, PUT_BACK), (KEEP.format(at(last)), last, PUT_BACK)]
 
 
 def test_s56_edited_audit_trail_is_found(breakable):
-    for name in ("one", "two", "three"):
-        breakable.api("POST", f"/tenants/{name}", {}).expect(201)
+    for number in range(12):
+        breakable.api("POST", f"/tenants/tenant-{number}", {}).expect(201)
 
     def verify():
         return breakable.api("GET", "/audit/verification").expect(200).json
 
     good = verify()
-    assert good["valid"] and good["records"] >= 4
+    assert good["valid"] and good["records"] >= 13
+    shards = collections.Counter(item["shard"] for item in breakable.api("GET", "/audit", query={"_size": 100}).items)
+    assert shards.total() == good["records"]
+    shard, last = shards.most_common(1)[0]
+    assert last >= 3
     breakable.stop("manager")
-    for change, bad, undo in edits(good["records"]):
+    for change, bad, undo in edits(shard, last):
         breakable.sql(change)
         breakable.start("manager")
         found = verify()
         assert not found["valid"], change
-        assert bad is None or found["first_bad_sequence"] == bad, change
+        assert (found["first_bad_shard"], found["first_bad_sequence"]) == (shard, bad), change
         breakable.stop("manager")
         breakable.sql(undo)
     breakable.start("manager")

@@ -193,6 +193,10 @@ ON CONFLICT (shard) DO NOTHING;
 -- audit_head_set: exec
 UPDATE audit_heads SET sequence = :sequence, hash = :hash WHERE shard = :shard AND sequence = :previous_sequence!int;
 
+-- audit_shards: many
+-- A shard without its head, or without records, is one, too.
+SELECT shard FROM audit_heads UNION SELECT shard FROM audit_records ORDER BY shard;
+
 -- audit_record_insert: exec
 INSERT INTO audit_records (shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, format,
     effective_actor, authentication, digest_before, digest_after, hash)

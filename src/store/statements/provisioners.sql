@@ -63,10 +63,10 @@ UPDATE certificates SET revoked_at = :revoked_at WHERE holder = :holder AND revo
 SELECT shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details FROM audit_records
 WHERE (:actor!text = '' OR actor = :actor!text) AND (:object_tenant!text = '' OR object_tenant = :object_tenant!text)
     AND (:action!text = '' OR action = :action!text)
-ORDER BY time DESC, sequence DESC LIMIT :maximum!int OFFSET :offset!int;
+ORDER BY time DESC, shard, sequence DESC LIMIT :maximum!int OFFSET :offset!int;
 
 -- audit_count: one
-SELECT sequence FROM audit_heads WHERE shard = :shard;
+SELECT COALESCE(SUM(sequence), 0) AS total!int FROM audit_heads;
 
 -- tasks_to_cancel: many
 -- across tenants: a provisioner works for all of them

@@ -235,10 +235,13 @@ static void test_no_keeper(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),         cmocka_unit_test(test_who),
-        cmocka_unit_test(test_sealed_header), cmocka_unit_test(test_signed_forms),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_who),
+        cmocka_unit_test(test_sealed_header),
+        cmocka_unit_test(test_signed_forms),
         cmocka_unit_test(test_signed_name_with_nul),
-        cmocka_unit_test(test_frame_size),    cmocka_unit_test(test_answers_of_a_bad_peer),
+        cmocka_unit_test(test_frame_size),
+        cmocka_unit_test(test_answers_of_a_bad_peer),
         cmocka_unit_test(test_no_keeper),
     };
 

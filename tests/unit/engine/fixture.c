@@ -394,9 +394,9 @@ static int ask_audit(Fixture *fixture, StoreTransaction *transaction, void *cont
 {
     (void)fixture;
     Question *question = context;
-    int64_t last, bad;
-    int r = audit_trail_verify(transaction, 0, &last, &bad, error);
-    question->is_valid = r >= 0 && bad == 0 && last > 0;
+    AuditVerification verification;
+    int r = audit_trail_verify_all(transaction, &verification, error);
+    question->is_valid = r >= 0 && verification.bad_sequence == 0 && verification.records > 0;
     return r;
 }
 

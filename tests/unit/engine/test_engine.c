@@ -348,9 +348,94 @@ static void test_failure_in_a_batch(void **state)
     fixture_close(&f);
 }
 
+typedef struct ShardQuestion {
+    int64_t *shards;
+    size_t count;
+    AuditVerification verification;
+} ShardQuestion;
+
+static int ask_shards(StoreTransaction *transaction, void *context, Error *error)
+{
+    ShardQuestion *question = context;
+    int64_t *shards;
+    int r = audit_trail_shards(transaction, &shards, &question->count, error);
+    if (r < 0)
+        return r;
+    free(question->shards);
+    question->shards = memory_duplicate(shards, question->count * sizeof(*shards));
+    return audit_trail_verify_all(transaction, &question->verification, error);
+}
+
+static int add_head(StoreTransaction *transaction, void *context, Error *error)
+{
+    (void)context;
+    static const uint8_t hash[AUDIT_HASH_SIZE];
+    return statement_audit_head_insert(
+        transaction,
+        &(AuditHeadInsertParameters){
+            .shard = 7, .sequence = 3, .hash = {hash, sizeof(hash)}, .signature = {hash, 0}},
+        error);
+}
+
+static int add_record(StoreTransaction *transaction, void *context, Error *error)
+{
+    (void)context;
+    static const uint8_t hash[AUDIT_HASH_SIZE];
+    return statement_audit_record_insert(transaction,
+                                         &(AuditRecordInsertParameters){.shard = 5,
+                                                                        .sequence = 1,
+                                                                        .actor = "ann",
+                                                                        .object_tenant = "",
+                                                                        .source = "",
+                                                                        .request_id = "",
+                                                                        .action = "forged",
+                                                                        .object = "",
+                                                                        .outcome = "done",
+                                                                        .details = "{}",
+                                                                        .hash = {hash, sizeof(hash)}},
+                                         error);
+}
+
+/* Every shard is walked: one with a head and no records, and one with a record and no head. */
+static void test_sv6_every_shard_is_verified(void **state)
+{
+    (void)state;
+    Fixture f;
+    Error error = ERROR_INIT;
+    ShardQuestion question = {0};
+    char execution[ID_SIZE];
+    fixture_open(&f, 1, 1);
+    EngineTask tasks[] = {task("provider", "create", f.nodes[0])};
+    Leased leased[1];
+    fixture_submit(&f, "create", tasks, 1, NULL, 0, execution);
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, leased), 1);
+    assert_int_equal(store_run(f.store, STORE_READ, ask_shards, &question, &error), 0);
+    assert_int_equal(question.count, 1);
+    assert_int_equal(question.shards[0], 0);
+    assert_int_equal(question.verification.bad_sequence, 0);
+    const int64_t good = question.verification.records;
+    assert_true(good > 0);
+
+    assert_int_equal(store_run(f.store, STORE_WRITE, add_head, NULL, &error), 1);
+    assert_int_equal(store_run(f.store, STORE_READ, ask_shards, &question, &error), 0);
+    assert_int_equal(question.count, 2);
+    assert_int_equal(question.verification.bad_shard, 7);
+    assert_int_equal(question.verification.bad_sequence, 1);
+
+    assert_int_equal(store_run(f.store, STORE_WRITE, add_record, NULL, &error), 1);
+    assert_int_equal(store_run(f.store, STORE_READ, ask_shards, &question, &error), 0);
+    assert_int_equal(question.count, 3);
+    assert_int_equal(question.verification.bad_shard, 5);
+    assert_int_equal(question.verification.bad_sequence, 1);
+    assert_int_equal(question.verification.records, good);
+    free(question.shards);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sv6_every_shard_is_verified),
         cmocka_unit_test(test_chain),
         cmocka_unit_test(test_node_is_exclusive),
         cmocka_unit_test(test_stale_reports_are_refused),
