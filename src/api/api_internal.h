@@ -91,8 +91,8 @@ void loop_detach(Api *api);
 KeeperClient *keeper_take(Api *api, Error *error);
 void keeper_give(Api *api, KeeperClient *client);
 
-/* change.c: what surrounds every change of an object, in the transaction of the change: precondition, repetition,
- * what the object was and is, the audit record. */
+/* change.c: what surrounds every change of an object, in the transaction of the change: precondition,
+ * repetition, what the object was and is, the audit record. */
 struct ApiChange {
     const ApiRoute *shown; /* the GET route that shows the object, or NULL */
     char before[HASH_HEX_SIZE], after[HASH_HEX_SIZE];
@@ -105,14 +105,14 @@ struct ApiChange {
 };
 /* In a job, when the caller is known and may do it. */
 int change_prepare(ApiCall *call, Error *error);
-/* In the write job: before and after the handler's work. change_begin() gives 1 when this was done before and the
- * answer is ready: then nothing else is to be done. */
+/* In the write job: before and after the handler's work. change_begin() gives 1 when this was done before and
+ * the answer is ready: then nothing else is to be done. */
 int change_begin(ApiCall *call, Error *error);
 int change_end(ApiCall *call, Error *error);
 /* A record of its own, for what changed nothing. */
 int change_record(ApiCall *call, const char *outcome, const char *details, Error *error);
-/* The object as its GET route shows it: 1, or 0 when there is none (for this caller). Whole = as one who may see
- * everything. In a job. */
+/* The object as its GET route shows it: 1, or 0 when there is none (for this caller). Whole = as one who may
+ * see everything. In a job. */
 int change_view(ApiCall *call, bool is_whole, Buffer *ret_text, Error *error);
 /* Text of a request in a record: bounded, printable. In the arena of the call. */
 const char *change_text(ApiCall *call, const char *text);

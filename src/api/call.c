@@ -67,8 +67,8 @@ static void answer(ApiCall *call, int result)
 /* The last words about a call
  * ------------------------------------------------------------------------------------------ */
 
-/* What the transaction of the change did not or could not write: the record of a request that changed nothing, the
- * answer of one that did on a pool thread. In a job of its own, before the answer goes out. */
+/* What the transaction of the change did not or could not write: the record of a request that changed
+ * nothing, the answer of one that did on a pool thread. In a job of its own, before the answer goes out. */
 typedef struct Closing {
     ApiCall *call;
     int result;
@@ -92,11 +92,13 @@ static int write_closing(StoreTransaction *transaction, void *context, Error *er
     const Closing *closing = context;
     ApiCall *call = closing->call;
     bool has_failed = closing->result < 0, is_replayed = call->change && call->change->is_replayed;
-    const char *outcome = !has_failed             ? is_replayed ? "replayed" : "done"
+    const char *outcome = !has_failed               ? is_replayed ? "replayed" : "done"
                           : is_denial(&call->error) ? "denied"
                                                     : "failed";
     call->transaction = transaction;
     int r = 0;
+    if (has_failed && call->change) /* nothing was changed: what the attempt saw is of no account */
+        call->change->before[0] = call->change->after[0] = '\0';
     if (closing->is_record_due)
         r = change_record(call, outcome,
                           has_failed ? arena_format(store_arena(transaction), "{\"error\":\"%s\"}",
@@ -134,15 +136,16 @@ void api_call_finish(ApiCall *call, int result)
     Closing closing = {.call = call,
                        .result = result,
                        .is_record_due = is_record_due(call, result),
-                       .is_key_due = call->change && call->change->is_claimed &&
-                                     call->route->mode == ROUTE_POOL};
+                       .is_key_due =
+                           call->change && call->change->is_claimed && call->route->mode == ROUTE_POOL};
     Error error = ERROR_INIT;
     if (!closing.is_record_due && !closing.is_key_due) {
         answer(call, result);
         return;
     }
     Closing *copy = memory_duplicate(&closing, sizeof(closing));
-    int r = store_submit(call->api->settings.store, STORE_WRITE, write_closing, closing_written, copy, &error);
+    int r =
+        store_submit(call->api->settings.store, STORE_WRITE, write_closing, closing_written, copy, &error);
     if (r < 0)
         closing_written(r, &error, copy);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What has to be done now and then, apart from any request. One timer on the loop; what blocks goes to the pool. */
+/* What has to be done now and then, apart from any request. One timer on the loop; what blocks goes to the
+ * pool. */
 
 #include "api/api_internal.h"
 #include "base/log.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What surrounds every change, so that no handler has to think of it. The object is shown by the handler of its
- * own GET route, inside the transaction, with nothing hidden but secrets: the digest before and after is of what
- * an administrator would see, and If-Match is compared with what the caller would. */
+/* What surrounds every change, so that no handler has to think of it. The object is shown by the handler of
+ * its own GET route, inside the transaction, with nothing hidden but secrets: the digest before and after is
+ * of what an administrator would see, and If-Match is compared with what the caller would. */
 
 #include <ctype.h>
 
@@ -56,7 +56,8 @@ static bool find_parameters(const ApiCall *call, const ApiRoute *shown,
 }
 
 /* Views
- * ------------------------------------------------------------------------------------------------------------ */
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 int change_view(ApiCall *call, bool is_whole, Buffer *ret_text, Error *error)
 {
@@ -94,7 +95,8 @@ static int take_digest(ApiCall *call, char digest[static HASH_HEX_SIZE], Error *
 }
 
 /* Records
- * ---------------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 /* "cluster:web" of "/clusters/{id}", "services:nginx" of "/catalog/{kind}/{name}". */
 static const char *name_object(ApiCall *call)

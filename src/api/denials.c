@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Refusals of callers that nobody knows. The first of a source in a minute is recorded at once, the rest of the
- * minute as one number: a flood cannot fill the disk, and what it hides is the number, not the fact. The table has
- * room for so many sources a minute; what comes from others is counted as dropped, and that is recorded, too. */
+/* Refusals of callers that nobody knows. The first of a source in a minute is recorded at once, the rest of
+ * the minute as one number: a flood cannot fill the disk, and what it hides is the number, not the fact. The
+ * table has room for so many sources a minute; what comes from others is counted as dropped, and that is
+ * recorded, too. */
 
 #include <inttypes.h>
 

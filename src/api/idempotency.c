@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Idempotency-Key: a request that comes again with its key gets the first one's answer and changes nothing. The
- * key is taken in the transaction of the change, so the two stand or fall together. What a handler answers after
- * its transaction (on a pool thread) is kept by a second one; until then the key says "carried out, answer not
- * known". The digest of the request is keyed, for a body may hold a password. */
+/* Idempotency-Key: a request that comes again with its key gets the first one's answer and changes nothing.
+ * The key is taken in the transaction of the change, so the two stand or fall together. What a handler
+ * answers after its transaction (on a pool thread) is kept by a second one; until then the key says "carried
+ * out, answer not known". The digest of the request is keyed, for a body may hold a password. */
 
 #include "api/api_internal.h"
 #include "base/string.h"
@@ -65,16 +65,17 @@ int idempotency_find(ApiCall *call, Error *error)
         return error_set_field(error, ERROR_KEY_REUSED, "Idempotency-Key",
                                "This Idempotency-Key was used for another request; use a new one.");
     if (row.status == 0)
-        return error_set(error, ERROR_CONFLICT,
-                         "The request with this Idempotency-Key was carried out, but its answer is not known, or "
-                         "not yet: look at the object.");
+        return error_set(
+            error, ERROR_CONFLICT,
+            "The request with this Idempotency-Key was carried out, but its answer is not known, or "
+            "not yet: look at the object.");
     bool is_secret = string_equal(row.content_type, SECRET_ANSWER);
     if (is_secret || string_equal(row.content_type, LARGE_ANSWER))
-        return error_set(error, ERROR_CONFLICT,
-                         "The request with this Idempotency-Key was carried out with status %d (%s). Its answer %s "
-                         "and was not kept.",
-                         (int)row.status, row.object,
-                         is_secret ? "held a secret that is shown once" : "was too large");
+        return error_set(
+            error, ERROR_CONFLICT,
+            "The request with this Idempotency-Key was carried out with status %d (%s). Its answer %s "
+            "and was not kept.",
+            (int)row.status, row.object, is_secret ? "held a secret that is shown once" : "was too large");
     change->is_replayed = true;
     change->status = (int)row.status;
     change->content_type = *row.content_type ? arena_string(call->arena, row.content_type) : NULL;
@@ -118,27 +119,25 @@ int idempotency_store(ApiCall *call, Error *error)
         type = SECRET_ANSWER, answer = "";
     else if (call->answer.size > ANSWER_MAX)
         type = LARGE_ANSWER, answer = "";
-    int r = statement_idempotency_answer(
-        call->transaction,
-        &(IdempotencyAnswerParameters){.tenant = call->tenant ?: "",
-                                       .username = call->principal.username,
-                                       .idempotency_key = change->key,
-                                       .status = call->status,
-                                       .answer = answer,
-                                       .content_type = type,
-                                       .object = call->audit_object ?: ""},
-        error);
+    int r = statement_idempotency_answer(call->transaction,
+                                         &(IdempotencyAnswerParameters){.tenant = call->tenant ?: "",
+                                                                        .username = call->principal.username,
+                                                                        .idempotency_key = change->key,
+                                                                        .status = call->status,
+                                                                        .answer = answer,
+                                                                        .content_type = type,
+                                                                        .object = call->audit_object ?: ""},
+                                         error);
     return MIN(r, 0);
 }
 
 int idempotency_forget(ApiCall *call, Error *error)
 {
-    int r = statement_idempotency_forget(
-        call->transaction,
-        &(IdempotencyForgetParameters){.tenant = call->tenant ?: "",
-                                       .username = call->principal.username,
-                                       .idempotency_key = call->change->key},
-        error);
+    int r = statement_idempotency_forget(call->transaction,
+                                         &(IdempotencyForgetParameters){.tenant = call->tenant ?: "",
+                                                                        .username = call->principal.username,
+                                                                        .idempotency_key = call->change->key},
+                                         error);
     return MIN(r, 0);
 }
 
@@ -155,7 +154,7 @@ void idempotency_replay(ApiCall *call)
 int idempotency_expire(StoreTransaction *transaction, Error *error)
 {
     int r = statement_idempotency_expire(
-        transaction,
-        &(IdempotencyExpireParameters){.expired_at = (int64_t)store_now(transaction) - KEPT}, error);
+        transaction, &(IdempotencyExpireParameters){.expired_at = (int64_t)store_now(transaction) - KEPT},
+        error);
     return MIN(r, 0);
 }

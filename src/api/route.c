@@ -50,9 +50,14 @@ const RouteQuery query_events[] = {PAGE_QUERY, AFTER_QUERY, CLUSTER_QUERY, EXECU
 const RouteQuery query_stream[] = {AFTER_QUERY, CLUSTER_QUERY, EXECUTION_QUERY, {0}};
 const RouteQuery query_audit[] = {
     PAGE_QUERY,
-    {"actor", "only by this account", 0, 0},
+    {"actor", "only by this account, or in its name", 0, 0},
     {"tenant", "only in this tenant", 0, 0},
     {"action", "only this action", 0, 0},
+    {"object", "only about this object, kind:id", 0, 0},
+    {"outcome", "done, denied, failed or replayed", 0, 0},
+    {"request_id", "only of this request", 0, 0},
+    {"since", "not before this time (RFC 3339)", 0, 0},
+    {"until", "before this time (RFC 3339)", 0, 0},
     {0},
 };
 
@@ -123,8 +128,8 @@ static const ApiRoute *find_made(const char *path)
     for (size_t t = 0; api_route_tables[t]; t++)
         for (const ApiRoute *route = api_route_tables[t]; route->path; route++)
             if (route->method == HTTP_METHOD_GET && route->mode == ROUTE_READ &&
-                string_starts_with(route->path, path) &&
-                string_starts_with(route->path + length, "/{") && !strchr(route->path + length + 1, '/'))
+                string_starts_with(route->path, path) && string_starts_with(route->path + length, "/{") &&
+                !strchr(route->path + length + 1, '/'))
                 return route;
     return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ETags. A tag is a keyed digest of what the caller sees, bound to the route and the tenant: it tells nothing about
- * what others see, and equal tags mean equal bytes. The key is sealed by the keeper in the database, so all
- * managers and restarts give the same tags; while the keeper has not opened it there are none. */
+/* ETags. A tag is a keyed digest of what the caller sees, bound to the route and the tenant: it tells nothing
+ * about what others see, and equal tags mean equal bytes. The key is sealed by the keeper in the database, so
+ * all managers and restarts give the same tags; while the keeper has not opened it there are none. */
 
 #include <errno.h>
 #include <sodium.h>
@@ -10,10 +10,12 @@
 #include "base/string.h"
 
 enum { TAG_SIZE = 16, TAG_TEXT_SIZE = 2 * TAG_SIZE + 3, KEY_LETTERS = 64 };
-static const char KEY_SETTING[] = "request_key", KEY_TENANT[] = "@system", KEY_CONTEXT[] = "settings/request_key";
+static const char KEY_SETTING[] = "request_key", KEY_TENANT[] = "@system",
+                  KEY_CONTEXT[] = "settings/request_key";
 
 /* The key
- * ---------------------------------------------------------------------------------------------------------- */
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct KeySetting {
     char *text; /* base64 of the sealed key; owned */
@@ -108,7 +110,8 @@ bool tags_digest(Api *api, const char *purpose, const StoreBlob *parts, size_t c
 }
 
 /* Tags
- * ------------------------------------------------------------------------------------------------------------- */
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static bool make_tag(ApiCall *call, const ApiRoute *shown, const Buffer *text, char tag[static TAG_TEXT_SIZE])
 {
@@ -123,7 +126,8 @@ static bool make_tag(ApiCall *call, const ApiRoute *shown, const Buffer *text, c
     return true;
 }
 
-/* Whether a list of tags (RFC 9110, 13.1) has this one. A weak tag is as good as a strong one when only reading. */
+/* Whether a list of tags (RFC 9110, 13.1) has this one. A weak tag is as good as a strong one when only
+ * reading. */
 static bool list_has(const char *list, const char *tag, bool takes_weak)
 {
     size_t length = strlen(tag);
@@ -179,8 +183,9 @@ int tags_check(ApiCall *call, Error *error)
         return error_set(error, ERROR_UNAVAILABLE,
                          "Versions cannot be compared now: the keeper has not answered yet.");
     if (match && !condition_holds(match, tag, false))
-        return error_set_field(error, ERROR_PRECONDITION, "If-Match",
-                               "The object is not, or no longer, the one that If-Match names: read it again.");
+        return error_set_field(
+            error, ERROR_PRECONDITION, "If-Match",
+            "The object is not, or no longer, the one that If-Match names: read it again.");
     if (none_match && condition_holds(none_match, tag, true))
         return error_set_field(error, ERROR_PRECONDITION, "If-None-Match",
                                "There is such an object already.");

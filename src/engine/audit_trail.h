@@ -11,17 +11,17 @@
 #include "store/store.h"
 
 typedef struct AuditRecord {
-    const char *actor; /* user name, "provisioner:<id>", "system" */
+    const char *actor;           /* user name, "provisioner:<id>", "system" */
     const char *effective_actor; /* in whose name, when not the actor's; NULL = the actor's */
     const char *authentication;  /* "password", "token:<id>", "certificate:<serial>", "local"; NULL = none */
-    const char *tenant;     /* of the object; NULL = the system */
-    const char *source;     /* address; NULL = local */
-    const char *request_id; /* NULL = none */
-    const char *action;     /* "cluster_create", "task_succeeded" */
-    const char *object;     /* "cluster:<id>" */
-    const char *outcome;    /* NULL = "done"; else "denied", "failed", "replayed" */
+    const char *tenant;          /* of the object; NULL = the system */
+    const char *source;          /* address; NULL = local */
+    const char *request_id;      /* NULL = none */
+    const char *action;          /* "cluster_create", "task_succeeded" */
+    const char *object;          /* "cluster:<id>" */
+    const char *outcome;         /* NULL = "done"; else "denied", "failed", "replayed" */
     const char *digest_before, *digest_after; /* hex SHA-256 of the object's representation; NULL = none */
-    const char *details;    /* JSON text; NULL = {} */
+    const char *details;                      /* JSON text; NULL = {} */
 } AuditRecord;
 
 enum { AUDIT_HASH_SIZE = 32 };

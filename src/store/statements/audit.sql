@@ -25,3 +25,18 @@ DELETE FROM idempotency_keys WHERE created_at <= :expired_at!int;
 -- setting_claim: exec
 -- The first one stays.
 INSERT INTO settings (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING;
+
+-- audit_list: many
+-- In order of time over all shards, newest first; '' and 0 do not filter.
+SELECT shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, effective_actor, authentication,
+    digest_before, digest_after
+FROM audit_records
+WHERE (:actor!text = '' OR actor = :actor!text OR effective_actor = :actor!text)
+    AND (:object_tenant!text = '' OR object_tenant = :object_tenant!text)
+    AND (:action!text = '' OR action = :action!text) AND (:object!text = '' OR object = :object!text)
+    AND (:outcome!text = '' OR outcome = :outcome!text) AND (:request_id!text = '' OR request_id = :request_id!text)
+    AND time >= :since!int AND time < :until!int
+ORDER BY time DESC, shard, sequence DESC LIMIT :maximum!int OFFSET :offset!int;
+
+-- audit_count: one
+SELECT COALESCE(SUM(sequence), 0) AS total!int FROM audit_heads;
