@@ -342,8 +342,8 @@ static int insert_secrets(ApiCall *call, const Creation *creation, Error *error)
     return 0;
 }
 
-int cluster_submit_graph(ApiCall *call, const Plan *plan, const char *cluster_id, const char *const *node_ids,
-                         const char *workflow, const char **ret_execution_id, Error *error)
+int cluster_submit_graph(ApiCall *call, const Plan *plan, const ClusterSubmission *submission,
+                         const char **ret_execution_id, Error *error)
 {
     const TaskGraph *graph = plan->graph;
     EngineTask *tasks =
@@ -358,7 +358,7 @@ int cluster_submit_graph(ApiCall *call, const Plan *plan, const char *cluster_id
             .kind = task_kind_to_string(task_action_kind(task->action)),
             .action = task_action_to_string(task->action),
             .service = task->service == TASK_NOTHING ? NULL : plan->services[task->service]->name,
-            .node_id = task->node == TASK_NOTHING ? NULL : node_ids[task->node],
+            .node_id = task->node == TASK_NOTHING ? NULL : submission->node_ids[task->node],
             .details = arena_string(store_arena(call->transaction), text),
             .timeout_ms = plan_task_timeout(plan, (uint32_t)i),
             .is_idempotent = true,
@@ -368,9 +368,10 @@ int cluster_submit_graph(ApiCall *call, const Plan *plan, const char *cluster_id
         edges[i] = (EngineEdge){graph->edges[i].before + 1, graph->edges[i].after + 1};
     return engine_submit(call->api->engine, call->transaction,
                          &(EngineGraph){.tenant = call->tenant,
-                                        .cluster_id = cluster_id,
-                                        .workflow = workflow,
+                                        .cluster_id = submission->cluster_id,
+                                        .workflow = submission->workflow,
                                         .created_by = call->principal.username,
+                                        .parameters = submission->parameters,
                                         .tasks = tasks,
                                         .task_count = graph->task_count,
                                         .edges = edges,
@@ -392,8 +393,10 @@ static int create_job(ApiCall *call, void *context, Error *error)
     if (r >= 0)
         r = insert_secrets(call, creation, error);
     if (r >= 0)
-        r = cluster_submit_graph(call, creation->plan, creation->id, node_ids, "create", &execution_id,
-                                 error);
+        r = cluster_submit_graph(
+            call, creation->plan,
+            &(ClusterSubmission){.cluster_id = creation->id, .workflow = "create", .node_ids = node_ids},
+            &execution_id, error);
     if (r < 0)
         return r;
     creation->execution_id = arena_string(call->arena, execution_id);

@@ -7,6 +7,7 @@
 
 #include "api/issuing.h"
 #include "base/string.h"
+#include "domain/topology/change.h"
 
 enum { LOG_CHUNKS_MAX = 4096, LOG_TASKS_MAX = 1000, SSH_LIFE_SECONDS = 600 };
 
@@ -72,8 +73,7 @@ static int list_clusters(ApiCall *call, Error *error)
     return writer.status;
 }
 
-/* By id, or by name among those that are not terminated. */
-static int find_cluster(ApiCall *call, const char *id_or_name, ClusterGetRow *row, Error *error)
+int cluster_find(ApiCall *call, const char *id_or_name, ClusterGetRow *row, Error *error)
 {
     int r = statement_cluster_get(
         call->transaction, &(ClusterGetParameters){.tenant = call->tenant, .id = id_or_name}, row, error);
@@ -134,13 +134,15 @@ static int get_cluster(ApiCall *call, Error *error)
 {
     ClusterGetRow row;
     ExecutionGetRow execution = {0};
-    int r = find_cluster(call, call->parameters[0], &row, error);
+    int r = cluster_find(call, call->parameters[0], &row, error);
     if (r >= 0 && *row.execution_id)
         r = statement_execution_get(call->transaction,
                                     &(ExecutionGetParameters){.tenant = call->tenant, .id = row.execution_id},
                                     &execution, error);
     if (r < 0)
         return r;
+    http_exchange_set_header(call->exchange, "ETag",
+                             arena_format(call->arena, "\"%" PRId64 "\"", row.revision));
     Writer writer = writer_new(&call->answer);
     writer_begin_object(&writer, NULL);
     writer_string(&writer, "id", row.id);
@@ -176,7 +178,7 @@ static int get_cluster(ApiCall *call, Error *error)
 static int get_cluster_plan(ApiCall *call, Error *error)
 {
     ClusterGetRow row;
-    int r = find_cluster(call, call->parameters[0], &row, error);
+    int r = cluster_find(call, call->parameters[0], &row, error);
     return r < 0 ? r : buffer_append_string(&call->answer, row.plan);
 }
 
@@ -240,7 +242,7 @@ static int delete_cluster(ApiCall *call, Error *error)
 {
     ClusterGetRow row;
     ExecutionOpenOfClusterRow open;
-    int r = find_cluster(call, call->parameters[0], &row, error);
+    int r = cluster_find(call, call->parameters[0], &row, error);
     if (r < 0)
         return r;
     call->audit_object = arena_format(call->arena, "cluster:%s", row.id);
@@ -467,6 +469,12 @@ const ApiRoute routes_clusters[] = {
           "cluster_delete", 202, "Deletes a cluster; what runs is cancelled first"),
     ROUTE(GET, "/clusters/{id}/plan", CLUSTER_GET, NEEDS_TENANT, READ, NO_BODY, get_cluster_plan, NULL, 200,
           "The plan that a cluster was made from", .shows_object = true),
+    ROUTE(POST, "/clusters/{id}/plans", CLUSTER_PLAN, NEEDS_TENANT, POOL, JSON_BODY,
+          cluster_change_plan_handler, NULL, 200, "What an operation on a cluster would do, without doing it",
+          .fields = change_fields),
+    ROUTE(POST, "/clusters/{id}/services", CLUSTER_SERVICES, NEEDS_TENANT, POOL, JSON_BODY,
+          cluster_change_handler, "cluster_services", 202, "Starts, stops or restarts services of a cluster",
+          .fields = change_fields),
     ROUTE(GET, "/nodes", NODE_LIST, NEEDS_TENANT, READ, NO_BODY, list_nodes, NULL, 200, "Nodes",
           .query = query_of_cluster),
     ROUTE(GET, "/nodes/{id}", NODE_GET, NEEDS_TENANT, READ, NO_BODY, get_node, NULL, 200, "A node"),

@@ -9,6 +9,17 @@
 
 int cluster_plan_handler(ApiCall *call, Error *error);
 int cluster_create_handler(ApiCall *call, Error *error);
-/* In a write job: the graph of a plan as an execution. node_ids by the plan's nodes. */
-int cluster_submit_graph(ApiCall *call, const Plan *plan, const char *cluster_id, const char *const *node_ids,
-                         const char *workflow, const char **ret_execution_id, Error *error);
+int cluster_change_plan_handler(ApiCall *call, Error *error);
+int cluster_change_handler(ApiCall *call, Error *error);
+
+/* In a job: by id, or by name among those that are not terminated. ERROR_NOT_FOUND when there is none. */
+int cluster_find(ApiCall *call, const char *id_or_name, ClusterGetRow *ret_row, Error *error);
+
+typedef struct ClusterSubmission {
+    const char *cluster_id, *workflow;
+    const char *const *node_ids; /* as the nodes of the plan */
+    const char *parameters;      /* JSON text; NULL = {} */
+} ClusterSubmission;
+/* In a write job: the graph of a plan as an execution. */
+int cluster_submit_graph(ApiCall *call, const Plan *plan, const ClusterSubmission *submission,
+                         const char **ret_execution_id, Error *error);

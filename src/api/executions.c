@@ -6,6 +6,8 @@
 #include "api/api_internal.h"
 #include "base/string.h"
 
+enum { PARAMETERS_LIMIT = 64 * 1024 * 1024 };
+
 static void write_execution(Writer *writer, const ExecutionListRow *row)
 {
     writer_begin_object(writer, NULL);
@@ -89,6 +91,24 @@ static int answer_execution(ApiCall *call, const char *id, Error *error)
 static int get_execution(ApiCall *call, Error *error)
 {
     return answer_execution(call, call->parameters[0], error);
+}
+
+/* What was shown before it ran; the plan of a creation is the cluster's own. */
+static int get_execution_plan(ApiCall *call, Error *error)
+{
+    ExecutionGetRow row;
+    _cleanup_json_ json_t *parameters = NULL;
+    int r = find_execution(call, call->parameters[0], &row, error);
+    if (r >= 0)
+        r = json_parse(row.parameters, strlen(row.parameters), PARAMETERS_LIMIT, &parameters, error);
+    if (r < 0)
+        return r;
+    const json_t *plan = json_object_get(parameters, "plan");
+    if (!plan)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "The execution (%s) was not planned by a request of its own.", row.workflow);
+    _cleanup_free_ char *text = json_to_text(plan);
+    return buffer_append_string(&call->answer, text);
 }
 
 typedef struct ActionBody {
@@ -254,6 +274,8 @@ const ApiRoute routes_executions[] = {
           "Executions, newest first", .query = query_of_cluster),
     ROUTE(GET, "/executions/{id}", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution, NULL, 200,
           "An execution"),
+    ROUTE(GET, "/executions/{id}/plan", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution_plan, NULL,
+          200, "The plan that an operation on a cluster runs"),
     ROUTE(POST, "/executions/{id}", EXECUTION_CANCEL, NEEDS_TENANT, WRITE, JSON_BODY, post_execution,
           "execution_cancel", 200, "Cancels an execution", .fields = action_fields),
     ROUTE(GET, "/operations", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, list_operations, NULL, 200,

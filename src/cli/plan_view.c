@@ -8,7 +8,7 @@
 #include "cli/cli.h"
 #include "cli/text.h"
 
-enum { NODES_SHOWN = 40, PATH_SHOWN = 60 };
+enum { NODES_SHOWN = 40, PATH_SHOWN = 60, STEPS_SHOWN = 60 };
 
 static const ViewField layout_view[] = {
     {"COUNT", "count", FIELD_NUMBER, IN_LIST},
@@ -136,5 +136,38 @@ void plan_view_print(const json_t *plan, const char *name)
     print_part(plan, "Certificates", "certificates", certificate_view);
     print_tasks(plan);
     print_rest(plan);
+    print_warnings(plan);
+}
+
+/* Operations on a cluster that exists
+ * --------------------------------------------------------------------------------------- */
+
+static void print_steps(const json_t *steps)
+{
+    size_t count = json_array_size(steps);
+    view_heading("Steps, in an order in which they can run");
+    for (size_t i = 0; i < count && i < STEPS_SHOWN; i++) {
+        _cleanup_free_ char *step = text_safe(json_string_value(json_array_get(steps, i)));
+        (void)printf("%4zu  %s\n", i + 1, step);
+    }
+    if (count > STEPS_SHOWN)
+        (void)printf("%sand %zu more; -o json shows all%s\n", style_begin(stdout, STYLE_FAINT),
+                     count - STEPS_SHOWN, style_end(stdout));
+}
+
+void change_view_print(const json_t *plan)
+{
+    _cleanup_free_ char *cluster = text_safe(json_text_at(plan, "cluster"));
+    _cleanup_free_ char *operation = text_safe(json_text_at(plan, "operation"));
+    _cleanup_free_ char *digest = text_safe(json_text_at(plan, "digest"));
+    const json_t *steps = json_object_get(plan, "steps");
+    size_t count = json_array_size(steps);
+    (void)printf("%s%s%s: %s, %zu step%s\n", style_begin(stdout, STYLE_STRONG), cluster, style_end(stdout),
+                 operation, count, count == 1 ? "" : "s");
+    if (count > 0)
+        print_steps(steps);
+    if (json_array_size(json_object_get(plan, "critical_path")) > 0)
+        print_path(json_object_get(plan, "critical_path"));
+    (void)printf("\nplan digest %s\n", digest);
     print_warnings(plan);
 }

@@ -6,3 +6,5 @@
 #include "base/json.h"
 
 void plan_view_print(const json_t *plan, const char *name);
+/* The preview of an operation on a cluster that exists. */
+void change_view_print(const json_t *plan);

@@ -17,9 +17,9 @@ static const Workflow workflows[] = {
     {"create", "pending", "active", "incomplete", "ready"},
     {"delete", "deleting", "terminated", "incomplete", NULL},
     {"configure", "pending", "active", "inconsistent", "ready"},
-    {"start", "pending", "active", "inconsistent", NULL},
-    {"stop", "pending", "active", "inconsistent", NULL},
-    {"restart", "pending", "active", "inconsistent", NULL},
+    {"start", "pending", "active", "inconsistent", "ready"},
+    {"stop", "pending", "active", "inconsistent", "ready"},
+    {"restart", "pending", "active", "inconsistent", "ready"},
     {"add_services", "pending", "active", "inconsistent", "ready"},
     {"scale", "pending", "active", "inconsistent", "ready"},
 };

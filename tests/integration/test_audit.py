@@ -12,7 +12,7 @@ from conftest import PASSWORD
 from installation import DEFAULT_TENANT
 from samples import CANARY, SMALL, pack_bundle, prepare_tenant, secret_provider, upload
 from services import run, wait_until
-from test_api_internal import Provisioner, create
+from test_api_internal import Provisioner, create, status_of
 from test_openapi import COMMITTED
 
 HEX = set("0123456789abcdef")
@@ -126,6 +126,15 @@ class Scenes:
         made = create(self.bastide, self.tenant, name=self.unique("c"))
         return self.api("DELETE", f"/clusters/{made['id']}"), f"cluster:{made['id']}", True, True
 
+    def cluster_services(self):
+        provisioner = self._provisioner()
+        provisioner.begin()
+        made = create(self.bastide, self.tenant, name=self.unique("c"))
+        provisioner.work(lambda: status_of(self.bastide, self.tenant, made) == "active")
+        answer = self.api("POST", f"/clusters/{made['id']}/services", {"operation": "restart", "services": ["app"]})
+        self.api("DELETE", f"/provisioners/{provisioner.id}").expect(204)
+        return answer, f"cluster:{made['id']}", True, True
+
     def execution_cancel(self):
         made = create(self.bastide, self.tenant, name=self.unique("c"))
         execution = made["execution_id"]
@@ -222,6 +231,7 @@ SCENES = {
     ("DELETE", "/catalog/{kind}/{name}"): Scenes.catalog_delete,
     ("POST", "/clusters"): Scenes.cluster_create,
     ("DELETE", "/clusters/{id}"): Scenes.cluster_delete,
+    ("POST", "/clusters/{id}/services"): Scenes.cluster_services,
     ("POST", "/executions/{id}"): Scenes.execution_cancel,
     ("POST", "/nodes/{id}/ssh-certificate"): Scenes.ssh_certificate,
     ("POST", "/operations/{id}"): Scenes.operation_decide,
@@ -234,7 +244,7 @@ SCENES = {
     ("POST", "/bundles/{digest}/revoke"): Scenes.bundle_revoke,
 }
 # Requests that change nothing although they are not a GET.
-HARMLESS = {("POST", "/catalog/validate"), ("POST", "/cluster-plans")}
+HARMLESS = {("POST", "/catalog/validate"), ("POST", "/cluster-plans"), ("POST", "/clusters/{id}/plans")}
 
 
 def changing_routes():

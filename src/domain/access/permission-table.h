@@ -29,6 +29,8 @@ PERMISSION_ROW(CLUSTER_GET, "cluster_get", TENANT, ROLES_MEMBERS, "see a cluster
 PERMISSION_ROW(CLUSTER_PLAN, "cluster_plan", TENANT, ROLES_WORKERS, "ask for a plan")
 PERMISSION_ROW(CLUSTER_CREATE, "cluster_create", TENANT, ROLES_WORKERS, "request a cluster")
 PERMISSION_ROW(CLUSTER_DELETE, "cluster_delete", TENANT, ROLES_WORKERS, "delete a cluster")
+PERMISSION_ROW(CLUSTER_SERVICES, "cluster_services", TENANT, ROLES_WORKERS,
+               "start, stop and restart the services of a cluster")
 PERMISSION_ROW(NODE_LIST, "node_list", TENANT, ROLES_MEMBERS, "list nodes")
 PERMISSION_ROW(NODE_GET, "node_get", TENANT, ROLES_MEMBERS, "see a node")
 PERMISSION_ROW(NODE_LOG, "node_log", TENANT, ROLES_WORKERS, "read the output of steps on a node")
