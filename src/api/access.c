@@ -5,6 +5,7 @@
 
 #include "api/access_tokens.h"
 #include "api/api_internal.h"
+#include "api/rights.h"
 #include "base/string.h"
 #include "crypto/hash.h"
 #include "crypto/password.h"
@@ -74,7 +75,7 @@ int token_create(StoreTransaction *transaction, Random *random, const char *user
 
 static int check_membership(ApiCall *call, const char *tenant, Error *error)
 {
-    if (call->principal.system_role == ACCESS_ROLE_SYS_ADMIN) {
+    if (principal_has(&call->principal, PERMISSION_ALL_TENANTS)) {
         TenantGetRow row;
         int r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = tenant}, &row, error);
         return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
@@ -123,7 +124,7 @@ static int post_token(ApiCall *call, Error *error)
     writer_string(&writer, "id", id);
     writer_string_n(&writer, "value", (const char *)secret_bytes(token), secret_size(token));
     writer_string(&writer, "username", call->principal.username);
-    writer_string(&writer, "role", access_role_to_string(call->principal.system_role));
+    writer_string(&writer, "role", call->principal.role);
     writer_string(&writer, "tenant", body.tenant);
     writer_time(&writer, "expiration_date", expires_at);
     writer_string(&writer, "description", body.description ?: "");
@@ -174,7 +175,7 @@ static int find_token(ApiCall *call, TokenGetRow *row, Error *error)
     if (r < 0)
         return r;
     bool is_visible = r == 1 && (string_equal(row->username, call->principal.username) ||
-                                 call->principal.system_role == ACCESS_ROLE_SYS_ADMIN);
+                                 principal_has(&call->principal, PERMISSION_TOKEN_MANAGE_OTHERS));
     return is_visible ? 0 : error_set(error, ERROR_NOT_FOUND, "There is no token '%s'.", call->parameters[0]);
 }
 
@@ -449,6 +450,8 @@ static int delete_user(ApiCall *call, Error *error)
         r = statement_memberships_delete_of_user(
             call->transaction, &(MembershipsDeleteOfUserParameters){.username = username}, error);
     if (r >= 0)
+        r = forget_rights_of_user(call->transaction, username, error);
+    if (r >= 0)
         r = statement_user_delete(call->transaction, &(UserDeleteParameters){.username = username}, error);
     if (r < 0)
         return r;
@@ -549,11 +552,11 @@ const ApiRoute routes_access[] = {
           .shows_object = true),
     ROUTE(POST, "/user/password", USER_PASSWORD_SELF, NO_TENANT, POOL, JSON_BODY, post_own_password,
           "user_password", 204, "Changes one's own password; ends all one's tokens",
-          .fields = password_fields, .object = "/user"),
+          .fields = password_fields, .shown_by = "/user"),
     ROUTE(GET, "/users", USER_LIST, NO_TENANT, READ, NO_BODY, list_users, NULL, 200, "Accounts",
           .query = query_page),
     ROUTE(PUT, "/users", USER_CREATE, NO_TENANT, POOL, JSON_BODY, put_user, "user_create", 201,
-          "Makes an account", .fields = user_fields, .object_member = "username"),
+          "Makes an account", .fields = user_fields, .shown_member = "username"),
     ROUTE(GET, "/users/{name}", USER_LIST, NO_TENANT, READ, NO_BODY, get_user, NULL, 200, "An account"),
     ROUTE(POST, "/users/{name}", USER_UPDATE, NO_TENANT, WRITE, JSON_BODY, post_user, "user_update", 200,
           "Changes an account's role, activates or deactivates it", .fields = user_change_fields),

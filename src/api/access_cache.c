@@ -2,7 +2,6 @@
 #include "api/access_cache.h"
 
 #include <sodium.h>
-#include <stdatomic.h>
 
 #include "base/memory.h"
 #include "base/string.h"
@@ -11,28 +10,27 @@
 enum { PLACES = 512 };
 
 typedef struct TokenEntry {
-    uint64_t generation; /* 0 = empty */
+    bool is_used;
+    uint64_t generation;
     uint8_t hash[ACCESS_CACHE_HASH_SIZE];
     TokenFindRow row; /* strings owned */
 } TokenEntry;
 
-typedef struct MembershipEntry {
+typedef struct RightsEntry {
+    bool is_used;
     uint64_t generation;
     char *tenant, *username;
-    MembershipGetRow row;
-} MembershipEntry;
+    AccessRights rights; /* its string is owned */
+} RightsEntry;
 
 struct AccessCache {
-    _Atomic(uint64_t) generation;
     TokenEntry tokens[PLACES];
-    MembershipEntry memberships[PLACES];
+    RightsEntry rights[PLACES];
 };
 
 AccessCache *access_cache_new(void)
 {
-    AccessCache *cache = NEW(AccessCache);
-    atomic_init(&cache->generation, 1);
-    return cache;
+    return NEW(AccessCache);
 }
 
 static void token_entry_clear(TokenEntry *entry)
@@ -44,12 +42,12 @@ static void token_entry_clear(TokenEntry *entry)
     sodium_memzero(entry, sizeof(*entry));
 }
 
-static void membership_entry_clear(MembershipEntry *entry)
+static void rights_entry_clear(RightsEntry *entry)
 {
     free(entry->tenant);
     free(entry->username);
-    free((char *)(uintptr_t)entry->row.role);
-    *entry = (MembershipEntry){0};
+    free((char *)(uintptr_t)entry->rights.role);
+    *entry = (RightsEntry){0};
 }
 
 AccessCache *access_cache_free(AccessCache *cache)
@@ -58,20 +56,10 @@ AccessCache *access_cache_free(AccessCache *cache)
         return NULL;
     for (size_t i = 0; i < PLACES; i++) {
         token_entry_clear(&cache->tokens[i]);
-        membership_entry_clear(&cache->memberships[i]);
+        rights_entry_clear(&cache->rights[i]);
     }
     free(cache);
     return NULL;
-}
-
-void access_cache_drop(AccessCache *cache)
-{
-    atomic_fetch_add(&cache->generation, 1);
-}
-
-uint64_t access_cache_generation(AccessCache *cache)
-{
-    return atomic_load(&cache->generation);
 }
 
 /* The hash is one of a random secret: any two bytes of it are as good as others. */
@@ -84,7 +72,8 @@ bool access_cache_get_token(AccessCache *cache, uint64_t generation,
                             const uint8_t hash[static ACCESS_CACHE_HASH_SIZE], TokenFindRow *ret_row)
 {
     const TokenEntry *entry = token_place(cache, hash);
-    if (entry->generation != generation || sodium_memcmp(entry->hash, hash, ACCESS_CACHE_HASH_SIZE) != 0)
+    if (!entry->is_used || entry->generation != generation ||
+        sodium_memcmp(entry->hash, hash, ACCESS_CACHE_HASH_SIZE) != 0)
         return false;
     *ret_row = entry->row;
     return true;
@@ -95,6 +84,7 @@ void access_cache_put_token(AccessCache *cache, uint64_t generation,
 {
     TokenEntry *entry = token_place(cache, hash);
     token_entry_clear(entry);
+    entry->is_used = true;
     entry->generation = generation;
     memcpy(entry->hash, hash, ACCESS_CACHE_HASH_SIZE);
     entry->row = *row;
@@ -108,39 +98,42 @@ void access_cache_note_use(AccessCache *cache, const uint8_t hash[static ACCESS_
                            int64_t last_used_at)
 {
     TokenEntry *entry = token_place(cache, hash);
-    if (entry->generation != 0 && sodium_memcmp(entry->hash, hash, ACCESS_CACHE_HASH_SIZE) == 0)
+    if (entry->is_used && sodium_memcmp(entry->hash, hash, ACCESS_CACHE_HASH_SIZE) == 0)
         entry->row.last_used_at = last_used_at;
 }
 
-static MembershipEntry *membership_place(AccessCache *cache, const char *tenant, const char *username)
+static RightsEntry *rights_place(AccessCache *cache, const char *tenant, const char *username)
 {
     uint32_t sum = 2166136261; /* FNV-1a: a collision only costs a query */
     for (const char *c = tenant; *c; c++)
         sum = (sum ^ (uint8_t)*c) * 16777619;
     for (const char *c = username; *c; c++)
         sum = (sum ^ (uint8_t)*c) * 16777619;
-    return &cache->memberships[sum % PLACES];
+    return &cache->rights[sum % PLACES];
 }
 
-bool access_cache_get_membership(AccessCache *cache, uint64_t generation, const char *tenant,
-                                 const char *username, MembershipGetRow *ret_row)
+bool access_cache_get_rights(AccessCache *cache, uint64_t generation, const char *tenant,
+                             const char *username, AccessRights *ret_rights)
 {
-    const MembershipEntry *entry = membership_place(cache, tenant, username);
-    if (entry->generation != generation || !string_equal(entry->tenant, tenant) ||
+    const RightsEntry *entry = rights_place(cache, tenant, username);
+    if (!entry->is_used || entry->generation != generation || !string_equal(entry->tenant, tenant) ||
         !string_equal(entry->username, username))
         return false;
-    *ret_row = entry->row;
+    *ret_rights = entry->rights;
     return true;
 }
 
-void access_cache_put_membership(AccessCache *cache, uint64_t generation, const char *tenant,
-                                 const char *username, const MembershipGetRow *row)
+void access_cache_put_rights(AccessCache *cache, uint64_t generation, const char *tenant,
+                             const char *username, const AccessRights *rights)
 {
-    MembershipEntry *entry = membership_place(cache, tenant, username);
-    membership_entry_clear(entry);
+    RightsEntry *entry = rights_place(cache, tenant, username);
+    rights_entry_clear(entry);
+    entry->is_used = true;
     entry->generation = generation;
     entry->tenant = string_duplicate(tenant);
     entry->username = string_duplicate(username);
-    entry->row = *row;
-    entry->row.role = string_duplicate(row->role);
+    entry->rights = *rights;
+    entry->rights.role = string_duplicate(rights->role);
+    entry->rights.roles = NULL;
+    entry->rights.role_count = 0;
 }

@@ -189,9 +189,13 @@ int authenticate_token(ApiCall *call, const uint8_t hash[static 32], Error *erro
 /* On a pool thread: checks the password (same work whether the account exists or not), counts failures,
  * locks. */
 int authenticate_password(ApiCall *call, const Credentials *credentials, Error *error);
-/* In a job, after authentication: the tenant of the request and the caller's role in it, then the decision.
- */
+/* In a job, after authentication: the tenant of the request, the caller's rights there, the object of the
+ * request if it has one, then the decision. */
 int authorise(ApiCall *call, Error *error);
+
+/* resources.c, in a job: finds the object, decides, fills call->object. For routes with an object this has
+ * been done before the handler runs. */
+int api_object_require(ApiCall *call, const RouteObject *what, Permission permission, Error *error);
 
 /* reply.c */
 void reply_error(Buffer *buffer, const Error *error, const char *request_id);

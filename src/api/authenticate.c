@@ -110,7 +110,6 @@ int authenticate_token(ApiCall *call, const uint8_t hash[static 32], Error *erro
     if (r == 0 || row.expires_at <= now || !row.is_active)
         return unauthorized(error);
     call->principal = (Principal){.username = arena_string(call->arena, row.username),
-                                  .system_role = access_role_from_string(row.role),
                                   .token_id = arena_string(call->arena, row.id)};
     if (*row.default_tenant)
         call->principal.tenant = arena_string(call->arena, row.default_tenant);
@@ -131,7 +130,6 @@ typedef struct PasswordCheck {
     const char *username;
     char hash[PASSWORD_HASH_SIZE];
     bool is_known, is_usable, is_correct, must_change;
-    AccessRole role;
 } PasswordCheck;
 
 static int read_account(StoreTransaction *transaction, void *context, Error *error)
@@ -144,7 +142,6 @@ static int read_account(StoreTransaction *transaction, void *context, Error *err
     check->is_known = true;
     check->is_usable = row.is_active && row.locked_until <= (int64_t)store_now(transaction) &&
                        string_copy(check->hash, sizeof(check->hash), row.password_hash) == 0;
-    check->role = access_role_from_string(row.role);
     check->must_change = row.must_change_password;
     return 0;
 }
@@ -201,8 +198,7 @@ int authenticate_password(ApiCall *call, const Credentials *credentials, Error *
         call->is_recorded = check.is_known;
         return unauthorized(error);
     }
-    call->principal =
-        (Principal){.username = arena_string(call->arena, credentials->username), .system_role = check.role};
+    call->principal = (Principal){.username = arena_string(call->arena, credentials->username)};
     call->must_change_password = check.must_change;
     return 0;
 }
@@ -214,66 +210,62 @@ static bool claims_are_true(const ApiCall *call)
     return !claimed || string_equal(claimed, call->principal.username);
 }
 
-/* The role of an account in a tenant; with the username "" whether there is the tenant. */
-static int find_membership(ApiCall *call, const char *tenant, const char *username, MembershipGetRow *row,
-                           Error *error)
+static int find_rights(ApiCall *call, const char *tenant, AccessRights *rights, Error *error)
 {
     AccessCache *cache = call->api->access_cache;
-    if (call->is_inline && access_cache_get_membership(cache, call->access_generation, tenant, username, row))
-        return 1;
-    int r;
-    if (*username) {
-        r = statement_membership_get(call->transaction,
-                                     &(MembershipGetParameters){.tenant = tenant, .username = username}, row,
-                                     error);
-    } else {
-        TenantGetRow tenant_row;
-        r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = tenant}, &tenant_row,
-                                 error);
-        *row = (MembershipGetRow){.role = "", .is_active = r == 1 && tenant_row.is_active};
-    }
-    if (r == 1 && call->is_inline)
-        access_cache_put_membership(cache, call->access_generation, tenant, username, row);
+    const char *username = call->principal.username;
+    if (call->is_inline &&
+        access_cache_get_rights(cache, call->access_generation, tenant ?: "", username, rights))
+        return 0;
+    int r = rights_load(call->transaction, call->arena, username, tenant, false, rights, error);
+    if (r >= 0 && call->is_inline && rights->is_active && (rights->is_tenant || !tenant))
+        access_cache_put_rights(cache, call->access_generation, tenant ?: "", username, rights);
     return r;
 }
 
-static int find_tenant(ApiCall *call, Error *error)
+/* The tenant of the request and what the caller may do there. */
+static int find_principal(ApiCall *call, Error *error)
 {
-    const char *tenant = http_exchange_header(call->exchange, "Tenant") ?: call->principal.tenant;
-    if (string_is_empty(tenant))
-        return error_set(error, ERROR_FORBIDDEN,
-                         "This needs a tenant; none was provided: send the header 'Tenant'.");
-    call->tenant = arena_string(call->arena, tenant);
-    call->principal.tenant = call->tenant;
-    if (call->principal.system_role == ACCESS_ROLE_SYS_ADMIN) {
-        MembershipGetRow row;
-        int r = find_membership(call, tenant, "", &row, error);
-        return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
+    Principal *principal = &call->principal;
+    const char *tenant = NULL;
+    if (call->route->tenant == NEEDS_TENANT) {
+        tenant = http_exchange_header(call->exchange, "Tenant") ?: principal->tenant;
+        if (string_is_empty(tenant))
+            return error_set(error, ERROR_FORBIDDEN,
+                             "This needs a tenant; none was provided: send the header 'Tenant'.");
+        call->tenant = principal->tenant = arena_string(call->arena, tenant);
     }
-    MembershipGetRow row;
-    int r = find_membership(call, tenant, call->principal.username, &row, error);
+    AccessRights rights;
+    int r = find_rights(call, tenant, &rights, error);
     if (r < 0)
         return r;
-    if (r == 0 || !row.is_active)
+    if (!rights.is_active)
         return unauthorized(error);
-    call->principal.tenant_role = access_role_from_string(row.role);
+    principal->role = arena_string(call->arena, rights.role);
+    principal->is_member = rights.is_member;
+    principal->rights = rights.permissions;
+    if (tenant && !rights.is_tenant && principal_has(principal, PERMISSION_ALL_TENANTS))
+        return error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
     return 0;
 }
 
 int authorise(ApiCall *call, Error *error)
 {
-    if (call->route->permission == PERMISSION_OPEN)
+    const ApiRoute *route = call->route;
+    if (route->permission == PERMISSION_OPEN)
         return 0;
     if (!call->principal.username || !claims_are_true(call))
         return unauthorized(error);
-    if (call->must_change_password && call->route->permission != PERMISSION_USER_PASSWORD_SELF &&
-        call->route->permission != PERMISSION_USER_GET_SELF)
+    if (call->must_change_password && route->permission != PERMISSION_USER_PASSWORD_SELF &&
+        route->permission != PERMISSION_USER_GET_SELF)
         return error_set(error, ERROR_FORBIDDEN,
                          "The password was for one use: change it first (POST /user/password).");
-    if (call->route->tenant == NEEDS_TENANT) {
-        int r = find_tenant(call, error);
-        if (r < 0)
-            return r;
-    }
-    return access_decide(&call->principal, call->route->permission, error);
+    int r = find_principal(call, error);
+    if (r < 0)
+        return r;
+    AccessVerdict verdict = access_decide(&call->principal, route->permission, NULL);
+    bool is_about_object = route->object && (verdict.is_allowed || verdict.rule == ACCESS_RULE_NO_PERMISSION);
+    if (is_about_object) /* a grant may give what no role does, or there may be nothing for the caller */
+        return api_object_require(call, route->object, route->permission, error);
+    return access_verdict_to_error(&verdict, NULL, error);
 }

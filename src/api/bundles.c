@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "api/issuing.h"
+#include "api/resources.h"
 #include "base/file.h"
 #include "base/string.h"
 #include "domain/bundle/bundle.h"
@@ -109,6 +110,8 @@ static int insert_bundle(ApiCall *call, void *context, Error *error)
                                       .uploaded_by = call->principal.username,
                                       .uploaded_at = (int64_t)store_now(call->transaction)},
             error);
+        if (r >= 0)
+            r = resource_add(call, "bundle", upload->digest, error);
     }
     buffer_clear(&call->answer);
     return r < 0 ? r : answer_bundle(call, upload->digest, error);
@@ -175,11 +178,11 @@ const ApiRoute routes_bundles[] = {
     ROUTE(POST, "/bundles", BUNDLE_UPLOAD, NEEDS_TENANT, POOL, RAW_BODY, post_bundle, "bundle_upload", 201,
           "Uploads an archive; it must be approved before anything of it runs",
           .body_limit = BUNDLE_ARCHIVE_LIMIT),
-    ROUTE(GET, "/bundles/{digest}", BUNDLE_LIST, NEEDS_TENANT, READ, NO_BODY, get_bundle, NULL, 200,
-          "A bundle with its manifest"),
+    ROUTE(GET, "/bundles/{digest}", BUNDLE_GET, NEEDS_TENANT, READ, NO_BODY, get_bundle, NULL, 200,
+          "A bundle with its manifest", .object = &object_bundle),
     ROUTE(POST, "/bundles/{digest}/approve", BUNDLE_APPROVE, NEEDS_TENANT, POOL, NO_BODY, post_approve,
-          "bundle_approve", 200, "Approves a bundle"),
+          "bundle_approve", 200, "Approves a bundle", .object = &object_bundle),
     ROUTE(POST, "/bundles/{digest}/revoke", BUNDLE_APPROVE, NEEDS_TENANT, POOL, NO_BODY, post_revoke,
-          "bundle_revoke", 200, "Revokes a bundle at once"),
+          "bundle_revoke", 200, "Revokes a bundle at once", .object = &object_bundle),
     {0},
 };

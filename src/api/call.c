@@ -75,16 +75,17 @@ typedef struct Closing {
     bool is_record_due, is_key_due;
 } Closing;
 
-static bool is_denial(const Error *error)
+static bool is_denial(const ApiCall *call)
 {
-    return error->code == ERROR_FORBIDDEN || error->code == ERROR_UNAUTHENTICATED;
+    return call->is_refused || call->error.code == ERROR_FORBIDDEN ||
+           call->error.code == ERROR_UNAUTHENTICATED;
 }
 
 static bool is_record_due(const ApiCall *call, int result)
 {
     if (call->is_recorded || !call->principal.username || !call->route)
         return false;
-    return call->route->action || (result < 0 && is_denial(&call->error));
+    return call->route->action || (result < 0 && is_denial(call));
 }
 
 static int write_closing(StoreTransaction *transaction, void *context, Error *error)
@@ -92,9 +93,9 @@ static int write_closing(StoreTransaction *transaction, void *context, Error *er
     const Closing *closing = context;
     ApiCall *call = closing->call;
     bool has_failed = closing->result < 0, is_replayed = call->change && call->change->is_replayed;
-    const char *outcome = !has_failed               ? is_replayed ? "replayed" : "done"
-                          : is_denial(&call->error) ? "denied"
-                                                    : "failed";
+    const char *outcome = !has_failed       ? is_replayed ? "replayed" : "done"
+                          : is_denial(call) ? "denied"
+                                            : "failed";
     call->transaction = transaction;
     int r = 0;
     if (has_failed && call->change) /* nothing was changed: what the attempt saw is of no account */
@@ -230,8 +231,6 @@ static void job_done(int result, const Error *error, void *context)
     TokenCall *token_call = context;
     ApiCall *call = token_call->call;
     free(token_call);
-    if (call->route->mode == ROUTE_WRITE) /* also after a failure: who knows what is in the database */
-        access_cache_drop(call->api->access_cache);
     if (result < 0) {
         call->error = *error;
         api_call_finish(call, result);
@@ -311,7 +310,7 @@ static bool try_inline(TokenCall *token_call)
     if (call->route->mode != ROUTE_READ || !string_equal(store_dialect(store), "sqlite"))
         return false;
     call->is_inline = true;
-    call->access_generation = access_cache_generation(call->api->access_cache);
+    call->access_generation = store_watched_changes(store);
     Error error = ERROR_INIT;
     int r = store_read(store, run_in_job, token_call, &error);
     job_done(r, &error, token_call);
@@ -403,7 +402,10 @@ static int run_pool_job(StoreTransaction *transaction, void *context, Error *err
     bool is_change = pool_job->access == STORE_WRITE;
     engine_effects_reset(&call->effects);
     call->transaction = transaction;
-    int r = is_change ? change_begin(call, error) : 0;
+    /* Rights may have changed since the request was let in. */
+    int r = is_change ? authorise(call, error) : 0;
+    if (r >= 0 && is_change)
+        r = change_begin(call, error);
     if (r == 1) /* another one with the same key was quicker: the handler ends, its answer is not wanted */
         r = error_set(error, ERROR_CONFLICT, "This was done meanwhile.");
     if (r >= 0)
@@ -418,10 +420,7 @@ int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, E
 {
     PoolJob pool_job = {.call = call, .job = job, .context = context, .access = access};
     int r = store_run(call->api->settings.store, access, run_pool_job, &pool_job, error);
-    if (access == STORE_WRITE) {
-        access_cache_drop(call->api->access_cache);
-        call->is_recorded |= r >= 0 && call->change;
-    }
+    call->is_recorded |= r >= 0 && access == STORE_WRITE && call->change;
     if (r >= 0)
         engine_apply(call->api->engine, &call->effects);
     return r;

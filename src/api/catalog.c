@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "api/catalog_store.h"
+#include "api/resources.h"
 #include "base/string.h"
 
 enum { IMPORT_DOCUMENTS_MAX = 5000 };
@@ -216,6 +217,8 @@ static int delete_document(ApiCall *call, Error *error)
                                        .created_at = (int64_t)store_now(call->transaction),
                                        .created_by = call->principal.username},
             error);
+    if (r >= 0)
+        r = resource_remove(call, resource_kind_of_catalog(kind), name, error);
     if (r >= 0 && string_equal(kind, "providers"))
         r = statement_sealed_values_delete_owner(
             call->transaction,
@@ -438,16 +441,18 @@ const ApiRoute routes_catalog[] = {
           "The whole catalog, without secrets"),
     ROUTE(POST, "/catalog/import", CATALOG_WRITE, NEEDS_TENANT, POOL, JSON_BODY, post_import,
           "catalog_import", 200, "Writes many documents, all or none", .body_limit = 16 * 1024 * 1024,
-          .object = "/catalog/export"),
+          .shown_by = "/catalog/export"),
     ROUTE(POST, "/catalog/validate", CATALOG_GET, NEEDS_TENANT, POOL, JSON_BODY, post_validate, NULL, 200,
           "Names every fault of a document", .fields = validate_fields),
     ROUTE(GET, "/catalog/{kind}", CATALOG_LIST, NEEDS_TENANT, READ, NO_BODY, list_documents, NULL, 200,
           "Documents of a kind", .query = query_page),
     ROUTE(GET, "/catalog/{kind}/{name}", CATALOG_GET, NEEDS_TENANT, READ, NO_BODY, get_document, NULL, 200,
-          "A document, the latest or version=N", .query = query_version),
+          "A document, the latest or version=N", .query = query_version, .object = &object_document),
     ROUTE(PUT, "/catalog/{kind}/{name}", CATALOG_WRITE, NEEDS_TENANT, POOL, JSON_BODY, put_document,
-          "catalog_write", 201, "Writes a document; an unchanged one keeps its version"),
+          "catalog_write", 201, "Writes a document; an unchanged one keeps its version",
+          .object = &object_new_document),
     ROUTE(DELETE, "/catalog/{kind}/{name}", CATALOG_WRITE, NEEDS_TENANT, WRITE, NO_BODY, delete_document,
-          "catalog_delete", 204, "Removes a document; clusters made from it keep their copy"),
+          "catalog_delete", 204, "Removes a document; clusters made from it keep their copy",
+          .object = &object_document),
     {0},
 };

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "api/resources.h"
 #include "base/log.h"
 #include "base/string.h"
 #include "crypto/hash.h"
@@ -166,5 +167,8 @@ int catalog_write_store(ApiCall *call, CatalogWrite *write, Error *error)
                                        .created_at = (int64_t)store_now(call->transaction),
                                        .created_by = call->principal.username},
             error);
+    bool is_new = latest.version == 0 || latest.is_deleted;
+    if (r >= 0 && is_new)
+        r = resource_add(call, resource_kind_of_catalog(kind), write->name, error);
     return r < 0 ? r : store_fields(call, write, error);
 }

@@ -35,7 +35,7 @@ static const char *own_parameter(const ApiCall *call, const char *name, size_t l
 /* What the body calls the object, or what the handler called what it made. */
 static const char *other_parameter(const ApiCall *call)
 {
-    const char *member = call->route->object_member;
+    const char *member = call->route->shown_member;
     const char *named = member ? json_string_value(json_object_get(call->body, member)) : NULL;
     const char *colon = call->audit_object ? strchr(call->audit_object, ':') : NULL;
     return named ?: colon ? colon + 1 : NULL;
@@ -72,9 +72,13 @@ int change_view(ApiCall *call, bool is_whole, Buffer *ret_text, Error *error)
     view.error = ERROR_INIT;
     view.answer = BUFFER_INIT;
     view.audit_object = view.audit_details = NULL;
-    if (is_whole)
-        view.principal.system_role = ACCESS_ROLE_SYS_ADMIN;
-    int r = shown->handler(&view, error);
+    if (is_whole) {
+        view.principal.rights = access_role_permissions(ACCESS_ROLE_SYS_ADMIN);
+        view.principal.is_member = true;
+    }
+    int r = shown->object ? api_object_require(&view, shown->object, shown->permission, error) : 0;
+    if (r >= 0)
+        r = shown->handler(&view, error);
     *ret_text = view.answer;
     engine_effects_done(&view.effects);
     if (r < 0 && (error->code == ERROR_NOT_FOUND || (!is_whole && error->code == ERROR_FORBIDDEN))) {

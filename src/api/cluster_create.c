@@ -7,6 +7,7 @@
 
 #include "api/catalog_store.h"
 #include "api/clusters.h"
+#include "api/resources.h"
 #include "base/string.h"
 #include "custody/keeper_protocol.h"
 #include "domain/topology/hostname.h"
@@ -235,7 +236,7 @@ static int insert_cluster(ApiCall *call, Creation *creation, Error *error)
         return error_set_field(error, ERROR_CONFLICT, "name", "There is a cluster named '%s' already.",
                                plan->cluster_name);
     }
-    return r;
+    return r < 0 ? r : resource_add(call, "cluster", creation->id, error);
 }
 
 /* Machines of a pool are leased by the node that names them, in the transaction that makes the node, and free

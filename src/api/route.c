@@ -136,8 +136,8 @@ static const ApiRoute *find_made(const char *path)
 
 const ApiRoute *route_object(const ApiRoute *route)
 {
-    if (route->object)
-        return find_shown(route->object, strlen(route->object));
+    if (route->shown_by)
+        return find_shown(route->shown_by, strlen(route->shown_by));
     for (const char *end = strrchr(route->path, '}'); end;) {
         size_t length = (size_t)(end - route->path) + 1;
         const ApiRoute *shown = find_shown(route->path, length);

@@ -17,6 +17,7 @@
 typedef struct Api Api;
 typedef struct ApiCall ApiCall;
 typedef struct ApiRoute ApiRoute;
+typedef struct RouteObject RouteObject;
 
 /* Runs in a job (transaction set) or, for ROUTE_POOL, on a pool thread (transaction NULL). Sets status and
  * answer. */
@@ -51,13 +52,14 @@ struct ApiRoute {
     ApiHandler handler;
     const char *action; /* name of the audit record for what changes something; NULL = none */
     const char *summary;
-    const JsonField *fields;  /* of the body, for the description; NULL = free */
-    const RouteQuery *query;  /* NULL = none */
-    const char *content_type; /* of the answer; NULL = JSON */
+    const JsonField *fields;   /* of the body, for the description; NULL = free */
+    const RouteQuery *query;   /* NULL = none */
+    const char *content_type;  /* of the answer; NULL = JSON */
+    const RouteObject *object; /* what the path names, when it has an owner and a visibility (resources.c) */
     int success_status;
     /* Of what changes something: the path of the GET route that shows the object, and the member of the body
      * that names it. NULL = what route_object() finds. */
-    const char *object, *object_member;
+    const char *shown_by, *shown_member;
     bool has_secret_answer; /* it is shown once: never kept for a repetition of the request */
     bool shows_object;      /* a GET of one object whose path does not end with its name */
 };
@@ -79,6 +81,7 @@ struct ApiCall {
     Arena *arena;
     const char *parameters[ROUTE_PARAMETERS_MAX];
     Principal principal;
+    AccessObject object;        /* of the request, once it was found and the caller may do it */
     const char *tenant;         /* of the request; NULL when the route needs none */
     bool is_inline;             /* a read on the loop's thread: may use the access cache */
     uint64_t access_generation; /* of the cache, from before the read's snapshot */
@@ -98,6 +101,7 @@ struct ApiCall {
     const char *real_actor;     /* who acts in the principal's name; NULL = the principal itself */
     const char *authentication; /* how it was authenticated; NULL = by token, or not at all */
     bool is_view;               /* runs inside another call, to show an object: the query is not for it */
+    bool is_refused;            /* what is answered as not found is there, but not for the caller */
     bool is_recorded;           /* the audit trail has its record */
     ApiChange *change;          /* of a call that changes something; in the arena */
 };
@@ -107,6 +111,19 @@ extern const RouteQuery query_page[], query_version[], query_clusters[], query_o
     query_operations[], query_events[], query_stream[], query_audit[];
 
 /* Tables, ended by a row without path. */
+/* How to find what a request is about. Kinds without an owner of their own (nodes, executions, operations)
+ * stand for their cluster. */
+struct RouteObject {
+    const char *name; /* in answers */
+    /* Fills kind and id (and the tenant, when it is not that of the request); 1 = found, 0 = there is none.
+     */
+    int (*find)(ApiCall *call, AccessObject *object, Error *error);
+    bool can_be_global;
+    bool can_be_new; /* the request may make it */
+};
+extern const RouteObject object_cluster, object_node, object_execution, object_execution_of_query,
+    object_operation, object_document, object_new_document, object_bundle;
+
 extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[],
     routes_executions[], routes_events[], routes_provisioners[], routes_bundles[], routes_audit[];
 extern const ApiRoute routes_internal[];

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "api/api_internal.h"
+#include "api/rights.h"
 #include "base/log.h"
 #include "base/string.h"
 
@@ -89,10 +90,10 @@ static void copy_rows(Subscriber *subscriber, const EventListRow *rows, size_t c
 
 static int check_rights(StoreTransaction *transaction, const Subscriber *subscriber, Error *error)
 {
-    UserGetRow user;
-    int r =
-        statement_user_get(transaction, &(UserGetParameters){.username = subscriber->username}, &user, error);
-    if (r <= 0 || !user.is_active)
+    AccessRights rights;
+    int r = rights_load(transaction, store_arena(transaction), subscriber->username, subscriber->tenant,
+                        false, &rights, error);
+    if (r < 0 || !rights.is_active)
         return r < 0 ? r : error_set(error, ERROR_UNAUTHENTICATED, "Unauthorized User");
     if (subscriber->token_id) {
         TokenGetRow token;
@@ -102,18 +103,11 @@ static int check_rights(StoreTransaction *transaction, const Subscriber *subscri
             return r < 0 ? r : error_set(error, ERROR_UNAUTHENTICATED, "Unauthorized User");
     }
     Principal principal = {.username = subscriber->username,
-                           .system_role = access_role_from_string(user.role),
-                           .tenant = subscriber->tenant};
-    MembershipGetRow membership;
-    r = statement_membership_get(
-        transaction,
-        &(MembershipGetParameters){.tenant = subscriber->tenant, .username = subscriber->username},
-        &membership, error);
-    if (r < 0)
-        return r;
-    if (r == 1 && membership.is_active)
-        principal.tenant_role = access_role_from_string(membership.role);
-    return access_decide(&principal, subscriber->permission, error);
+                           .tenant = subscriber->tenant,
+                           .is_member = rights.is_member,
+                           .rights = rights.permissions};
+    AccessVerdict verdict = access_decide(&principal, subscriber->permission, NULL);
+    return access_verdict_to_error(&verdict, NULL, error);
 }
 
 static int page_job(StoreTransaction *transaction, void *context, Error *error)

@@ -23,7 +23,7 @@ static int list_tenants(ApiCall *call, Error *error)
     TenantListRow *rows;
     size_t count;
     int64_t total;
-    if (call->principal.system_role == ACCESS_ROLE_SYS_ADMIN) {
+    if (principal_has(&call->principal, PERMISSION_ALL_TENANTS)) {
         TenantCountRow counted;
         r = statement_tenant_list(call->transaction,
                                   &(TenantListParameters){.maximum = page.size, .offset = page.offset}, &rows,
@@ -56,7 +56,7 @@ static int list_tenants(ApiCall *call, Error *error)
 static int find_tenant(ApiCall *call, const char *name, TenantGetRow *row, Error *error)
 {
     int r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = name}, row, error);
-    if (r == 1 && call->principal.system_role != ACCESS_ROLE_SYS_ADMIN) {
+    if (r == 1 && !principal_has(&call->principal, PERMISSION_ALL_TENANTS)) {
         MembershipGetRow membership;
         r = statement_membership_get(
             call->transaction,
@@ -212,14 +212,14 @@ const ApiRoute routes_tenants[] = {
     ROUTE(GET, "/tenants", TENANT_LIST, NO_TENANT, READ, NO_BODY, list_tenants, NULL, 200,
           "Tenants one belongs to; all for administrators", .query = query_page),
     ROUTE(PUT, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, put_member, "tenant_add_user",
-          201, "Puts an account into a tenant", .fields = member_fields, .object = "/tenants/{name}",
-          .object_member = "tenant_name"),
+          201, "Puts an account into a tenant", .fields = member_fields, .shown_by = "/tenants/{name}",
+          .shown_member = "tenant_name"),
     ROUTE(PATCH, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, put_member,
           "tenant_update_user", 200, "Changes an account's role in a tenant", .fields = member_fields,
-          .object = "/tenants/{name}", .object_member = "tenant_name"),
+          .shown_by = "/tenants/{name}", .shown_member = "tenant_name"),
     ROUTE(DELETE, "/tenants/users", TENANT_MEMBERS, NO_TENANT, WRITE, JSON_BODY, delete_member,
           "tenant_remove_user", 204, "Takes an account out of a tenant", .fields = member_fields,
-          .object = "/tenants/{name}", .object_member = "tenant_name"),
+          .shown_by = "/tenants/{name}", .shown_member = "tenant_name"),
     ROUTE(GET, "/tenants/{name}", TENANT_LIST, NO_TENANT, READ, NO_BODY, get_tenant, NULL, 200,
           "A tenant with its members"),
     ROUTE(POST, "/tenants/{name}", TENANT_CREATE, NO_TENANT, WRITE, JSON_BODY, post_tenant, "tenant_create",

@@ -25,6 +25,13 @@ void effects_lease(EngineEffects *effects, const char *execution_id, int64_t num
     append_change(effects, execution_id, number, provisioner_id, attempt);
 }
 
+void effects_recover(EngineEffects *effects, const char *execution_id, int64_t number,
+                     const char *provisioner_id, int64_t attempt)
+{
+    append_change(effects, execution_id, number, provisioner_id, attempt);
+    effects->changes[effects->change_count - 1].is_recovered = true;
+}
+
 void effects_release(EngineEffects *effects, const char *execution_id, int64_t number)
 {
     append_change(effects, execution_id, number, "", 0);

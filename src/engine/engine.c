@@ -96,6 +96,8 @@ void engine_apply(Engine *engine, EngineEffects *effects)
         HeldLease *lease = NEW(HeldLease);
         lease->attempt = change->attempt;
         lease->deadline = deadline;
+        lease->is_recovered = change->is_recovered;
+        engine->has_recovered |= change->is_recovered;
         (void)string_copy(lease->provisioner_id, sizeof(lease->provisioner_id), change->provisioner_id);
         string_map_set(engine->leases, change->task, lease);
     }
@@ -116,9 +118,29 @@ int engine_recover(Engine *engine, StoreTransaction *transaction, EngineEffects 
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++)
-        effects_lease(effects, rows[i].execution_id, rows[i].number, rows[i].provisioner_id, rows[i].attempt);
+        effects_recover(effects, rows[i].execution_id, rows[i].number, rows[i].provisioner_id,
+                        rows[i].attempt);
     effects->has_runnable = true;
     return 0;
+}
+
+/* After the first heartbeat of a provisioner nothing of its leases is in doubt any more. */
+static void settle_recovered(Engine *engine, const char *provisioner_id)
+{
+    const Usec now = clock_monotonic(engine->settings.clock);
+    bool is_any_left = false;
+    STRING_MAP_FOREACH (engine->leases, i) {
+        HeldLease *lease = i.value;
+        if (!lease->is_recovered)
+            continue;
+        if (!string_equal(lease->provisioner_id, provisioner_id)) {
+            is_any_left = true;
+            continue;
+        }
+        lease->is_recovered = false;
+        lease->deadline = now;
+    }
+    engine->has_recovered = is_any_left;
 }
 
 void engine_renew(Engine *engine, const char *provisioner_id, const EngineHeld *held, size_t count,
@@ -130,9 +152,13 @@ void engine_renew(Engine *engine, const char *provisioner_id, const EngineHeld *
         HeldLease *lease = string_map_get(engine->leases, held[i].task);
         is_lost[i] = !lease || lease->attempt != held[i].attempt ||
                      !string_equal(lease->provisioner_id, provisioner_id);
-        if (!is_lost[i])
-            lease->deadline = deadline;
+        if (is_lost[i])
+            continue;
+        lease->deadline = deadline;
+        lease->is_recovered = false;
     }
+    if (engine->has_recovered)
+        settle_recovered(engine, provisioner_id);
     ASSERT(pthread_mutex_unlock(&engine->lock) == 0);
 }
 

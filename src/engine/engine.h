@@ -53,6 +53,7 @@ typedef struct EngineEffects {
         char *task; /* owned id */
         char *provisioner_id;
         int64_t attempt; /* 0 = the lease ended */
+        bool is_recovered;
     } * changes;
     size_t change_count, change_capacity;
     int64_t last_event;
@@ -164,7 +165,9 @@ bool engine_task_parse(const char *task, char execution_id[static ID_SIZE], int6
 /* After a start: every lease in the database gets fresh grace. In a job of its own (read). */
 int engine_recover(Engine *engine, StoreTransaction *transaction, EngineEffects *effects, Error *error);
 /* A heartbeat: renews the leases of this provisioner that it names; gives the tasks it holds but should not
- * (`lost`) and those to cancel. */
+ * (`lost`) and those to cancel. It names all that it holds: what this manager found leased at its start and
+ * the first heartbeat does not name never reached the provisioner, because the answer with it was lost with
+ * the manager's process, and lapses at once. */
 typedef struct EngineHeld {
     const char *task;
     int64_t attempt;

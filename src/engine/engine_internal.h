@@ -17,12 +17,14 @@ struct Engine {
     EngineSettings settings;
     pthread_mutex_t lock; /* over leases */
     StringMap *leases;    /* task id to HeldLease */
+    bool has_recovered;   /* leases may be there that no heartbeat has named since the start */
 };
 
 typedef struct HeldLease {
     int64_t attempt;
     char provisioner_id[ID_SIZE];
-    Usec deadline; /* monotonic */
+    Usec deadline;     /* monotonic */
+    bool is_recovered; /* found at the start; no heartbeat of its provisioner since */
 } HeldLease;
 
 /* A task as its execution knows it. */
@@ -62,6 +64,9 @@ void task_id_format(char destination[static TASK_ID_SIZE], const char *execution
 /* effects.c */
 void effects_lease(EngineEffects *effects, const char *execution_id, int64_t number,
                    const char *provisioner_id, int64_t attempt);
+/* As effects_lease, for one that the manager found at its start. */
+void effects_recover(EngineEffects *effects, const char *execution_id, int64_t number,
+                     const char *provisioner_id, int64_t attempt);
 void effects_release(EngineEffects *effects, const char *execution_id, int64_t number);
 
 /* transitions.c */

@@ -51,7 +51,8 @@ extern const StoreBackend sqlite_backend, postgresql_backend;
 struct StoreConnection {
     Store *store;
     Arena *arena;
-    bool wants_retry; /* set by the backend: the transaction lost a race and may be run again */
+    bool has_watched_change; /* in the open transaction, undone or not */
+    bool wants_retry;        /* set by the backend: the transaction lost a race and may be run again */
 };
 
 struct StoreTransaction {
@@ -61,6 +62,7 @@ struct StoreTransaction {
     Usec now;
     unsigned depth;
     bool has_failed;
+    bool has_watched_change;
 };
 
 enum {
@@ -114,12 +116,15 @@ struct Store {
     pthread_key_t reader_key; /* store_read()'s connection of a thread */
     bool has_reader_key;
     atomic_bool has_failed;
+    _Atomic(uint64_t) watched_changes;
     void *backend_data; /* free()d at the end */
 };
 
 /* store.c */
 /* Stops writing for good. Any thread. */
 void store_fail(Store *store, const Error *error);
+/* After a transaction, whatever became of it: counts it when it wrote to a watched table. */
+void store_count_watched(StoreConnection *connection);
 /* Runs one job in its own transaction, again when it lost a race. */
 int store_run_on(Store *store, StoreConnection *connection, StoreAccess access, StoreJob job, void *context,
                  Error *error);

@@ -140,6 +140,8 @@ static int execute(StoreTransaction *transaction, const StatementDescription *st
         return error_set(error, ERROR_TOO_LARGE, "The work needs more than %d MiB of results",
                          STATEMENT_BYTES_MAXIMUM / (1024 * 1024));
     }
+    if (statement->is_watched)
+        transaction->has_watched_change = transaction->connection->has_watched_change = true;
     int r = backend->execute(transaction->connection, statement, parameters, rows, ret_affected, error);
     if (r < 0)
         transaction->has_failed = true;

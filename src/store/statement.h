@@ -31,6 +31,7 @@ typedef struct StatementDescription {
     unsigned index; /* in the schema's list */
     StatementKind kind;
     bool is_write;
+    bool is_watched; /* writes a table whose changes the store counts */
     const StatementField *parameters;
     size_t parameter_count;
     const StatementField *columns;

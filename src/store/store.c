@@ -74,11 +74,30 @@ static int run_once(Store *store, StoreConnection *connection, StoreAccess acces
     return result;
 }
 
+void store_count_watched(StoreConnection *connection)
+{
+    if (!connection->has_watched_change)
+        return;
+    connection->has_watched_change = false;
+    atomic_fetch_add(&connection->store->watched_changes, 1);
+}
+
+uint64_t store_watched_changes(const Store *store)
+{
+    return atomic_load(&store->watched_changes);
+}
+
+bool store_has_watched_change(const StoreTransaction *transaction)
+{
+    return transaction->has_watched_change;
+}
+
 int store_run_on(Store *store, StoreConnection *connection, StoreAccess access, StoreJob job, void *context,
                  Error *error)
 {
     for (unsigned attempt = 0;; attempt++) {
         int r = run_once(store, connection, access, job, context, error);
+        store_count_watched(connection);
         if (r >= 0 || !connection->wants_retry)
             return r;
         if (attempt + 1 == STORE_ATTEMPTS_MAXIMUM) {

@@ -52,6 +52,10 @@ int store_check_schema(Store *store, Error *error);
 /* 0, or negative when the store refuses to write because a sync to disk failed and what is on disk is not
  * known: the program should end and be started again. */
 int store_check_health(Store *store, Error *error);
+/* How many transactions may have changed the watched tables (those that say who may do what; the build names
+ * them). Grows after the commit and before `done`, so what was read from the database is still true while the
+ * number is the same as before the reading began. Of this process only. Any thread. */
+uint64_t store_watched_changes(const Store *store);
 /* "sqlite" or "postgresql". */
 const char *store_dialect(const Store *store);
 
@@ -76,6 +80,8 @@ Usec store_now(StoreTransaction *transaction); /* wall clock, the same all throu
 Store *store_of(StoreTransaction *transaction);
 /* A fresh random id in the transaction's arena; another one when the job is run again. */
 const char *store_new_id(StoreTransaction *transaction);
+/* Whether this job has written to a watched table. */
+bool store_has_watched_change(const StoreTransaction *transaction);
 /* A savepoint inside a job: runs `inner`; its failure undoes only its own changes. *error is then set: clear
  * it when the job goes on. At most 8 deep. */
 int store_nested(StoreTransaction *transaction, StoreJob inner, void *context, Error *error);

@@ -206,6 +206,7 @@ static void run_batch(StoreThread *thread, Batch *batch, const StoreWork *first)
     } while (batch->count < STORE_BATCH_MAXIMUM && elapsed_now() - start < STORE_BATCH_USEC &&
              store_queue_take(thread->queue, false, &work));
     batch_commit(batch);
+    store_count_watched(batch->connection);
 
     for (size_t i = 0; i < batch->count; i++) {
         BatchEntry *entry = &batch->entries[i];

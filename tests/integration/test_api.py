@@ -11,6 +11,7 @@ import pytest
 
 from conftest import PASSWORD, TENANT_ROLES
 from installation import BASE, DEFAULT_TENANT
+from samples import prepare_tenant
 from services import wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -459,11 +460,11 @@ BAD_BODIES = [
     ("POST", "/tenants/fine", {"quota": 1}, "quota"),
     ("PUT", "/tenants/users", {"tenant_name": DEFAULT_TENANT}, "username"),
     ("PUT", "/tenants/users", {"tenant_name": DEFAULT_TENANT, "username": "admin", "role": "sys_admin"}, "role"),
-    ("POST", "/executions/x", {"action": "explode"}, "action"),
-    ("POST", "/executions/x", {"action": 1}, "action"),
-    ("POST", "/operations/x", {"decision": "maybe"}, "decision"),
-    ("POST", "/nodes/x/ssh-certificate", {"public_key": ""}, "public_key"),
-    ("POST", "/nodes/x/ssh-certificate", {"public_key": "ssh-ed25519 " + "A" * 5000}, "public_key"),
+    ("POST", "/executions/{execution}", {"action": "explode"}, "action"),
+    ("POST", "/executions/{execution}", {"action": 1}, "action"),
+    ("POST", "/operations/{operation}", {"decision": "maybe"}, "decision"),
+    ("POST", "/nodes/{node}/ssh-certificate", {"public_key": ""}, "public_key"),
+    ("POST", "/nodes/{node}/ssh-certificate", {"public_key": "ssh-ed25519 " + "A" * 5000}, "public_key"),
     ("POST", "/provisioners/enrolment-tokens", {"name": "a b"}, "name"),
     ("POST", "/provisioners/enrolment-tokens", {"name": "x" * 65}, "name"),
     ("POST", "/provisioners/enrolment-tokens", {"name": "x", "life_seconds": 59}, "life_seconds"),
@@ -486,10 +487,21 @@ BAD_BODIES = [
 ]
 
 
+@pytest.fixture(scope="session", name="existing")
+def make_a_cluster(bastide, people):
+    """What there is, for requests that are refused only after their object was found."""
+    tenant = people.tenant()
+    prepare_tenant(bastide, tenant)
+    request = {"name": "c", "template": "one", "nodes": 1}
+    made = bastide.api("POST", "/clusters", request, tenant=tenant).expect(202).json
+    node = bastide.api("GET", "/nodes", tenant=tenant).items[0]["id"]
+    return {"tenant": tenant, "execution": made["execution_id"], "operation": f"{made['execution_id']}-1", "node": node}
+
+
 @pytest.mark.parametrize("method, path, body, field", BAD_BODIES,
                          ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else str(value))
-def test_bad_body_names_its_field(bastide, method, path, body, field):
-    answer = bastide.api(method, path, body).expect(400)
+def test_bad_body_names_its_field(bastide, existing, method, path, body, field):
+    answer = bastide.api(method, path.format(**existing), body, tenant=existing["tenant"]).expect(400)
     assert answer.field == field, answer.body
     assert answer.json["message"] and answer.json["error_code"] == "bad_parameters_error"
     assert answer.json["instance"] == answer.headers["X-Request-Id"]
@@ -528,11 +540,11 @@ def test_pages_follow_each_other(bastide, people):
 
 @pytest.mark.parametrize("path, query, field", [
     ("/events", {"after": "x"}, "after"), ("/events/stream", {"after": "-1"}, "after"),
-    ("/catalog/services/x", {"version": "latest"}, "version"), ("/clusters", {"all": "perhaps"}, "all"),
+    ("/catalog/services/app", {"version": "latest"}, "version"), ("/clusters", {"all": "perhaps"}, "all"),
     ("/operations", {}, "execution_id"),
 ])
-def test_bad_query_names_its_parameter(bastide, path, query, field):
-    assert bastide.api("GET", path, query=query).expect(400).field == field
+def test_bad_query_names_its_parameter(bastide, existing, path, query, field):
+    assert bastide.api("GET", path, query=query, tenant=existing["tenant"]).expect(400).field == field
 
 
 @pytest.mark.parametrize("body, line", [

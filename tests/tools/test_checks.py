@@ -152,10 +152,10 @@ def test_routes_accepts(tmp_path):
     ('ROUTE(GET, "/x", NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "row: a row has method, path, permission"),
     ('ROUTE(PUT, "/x", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, NULL, 200, "X"),', "audit: PUT /x: what writes"),
     ('ROUTE(POST, "/x", THING_PUT, NO_TENANT, POOL, NO_BODY, x, "x_make", 201, "X"),', "object: POST /x: what changes"),
-    ('ROUTE(POST, "/things/{id}/x", THING_PUT, NO_TENANT, POOL, NO_BODY, x, "x", 201, "X", .object = "/xs/{id}"),',
+    ('ROUTE(POST, "/things/{id}/x", THING_PUT, NO_TENANT, POOL, NO_BODY, x, "x", 201, "X", .shown_by = "/xs/{id}"),',
      "object: POST /things/{id}/x: what changes"),
-    ('ROUTE(PATCH, "/x", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, "x", 200, "X", .object = "/things/{id}"),',
-     "object: PATCH /x: .object_member names"),
+    ('ROUTE(PATCH, "/x", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, "x", 200, "X", .shown_by = "/things/{id}"),',
+     "object: PATCH /x: .shown_member names"),
     ('ROUTE(GET, "/things/new", THING_GET, NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "shadow: GET /things/new"),
     ('ROUTE(GET, "/x", OPEN, NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "open: GET /x is open to everybody"),
 ])
@@ -167,7 +167,7 @@ def test_routes_refuses(tmp_path, row, problem):
 
 
 @pytest.mark.parametrize("row", [
-    'ROUTE(PATCH, "/x", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, "x", 200, "X", .object = "/things/{id}", .object_member = "i"),',
+    'ROUTE(PATCH, "/x", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, "x", 200, "X", .shown_by = "/things/{id}", .shown_member = "i"),',
     'ROUTE(DELETE, "/things/{id}", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, "x", 204, "X"),',
     'ROUTE(POST, "/things/{id}/stop", THING_PUT, NO_TENANT, POOL, NO_BODY, x, "x", 200, "X"),',
 ])

@@ -1,46 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows of the permission table; included several times, so no include guard.
- * PERMISSION_ROW(symbol, name, scope, roles that have it beside sys_admin, meaning)
- * scope: SYSTEM = of the installation; TENANT = within one tenant. */
-PERMISSION_ROW(STATUS_GET, "status_get", SYSTEM, ROLES_EVERYBODY, "see the state of the manager")
-PERMISSION_ROW(TOKEN_CREATE, "create_token", SYSTEM, ROLES_EVERYBODY, "make tokens of one's own")
-PERMISSION_ROW(TOKEN_LIST, "list_token", SYSTEM, ROLES_EVERYBODY, "list one's own tokens")
-PERMISSION_ROW(TOKEN_DELETE, "delete_token", SYSTEM, ROLES_EVERYBODY, "revoke one's own tokens")
-PERMISSION_ROW(TOKEN_MANAGE_OTHERS, "manage_others_tokens", SYSTEM, 0, "list and revoke tokens of others")
-PERMISSION_ROW(USER_GET_SELF, "user_get_self", SYSTEM, ROLES_EVERYBODY, "see one's own account")
-PERMISSION_ROW(USER_PASSWORD_SELF, "user_password_self", SYSTEM, ROLES_EVERYBODY, "change one's own password")
-PERMISSION_ROW(USER_LIST, "user_list", SYSTEM, 0, "list accounts")
-PERMISSION_ROW(USER_CREATE, "user_create", SYSTEM, 0, "make accounts")
-PERMISSION_ROW(USER_UPDATE, "user_update", SYSTEM, 0, "change accounts")
-PERMISSION_ROW(USER_DELETE, "user_delete", SYSTEM, 0, "remove accounts")
-PERMISSION_ROW(TENANT_LIST, "tenant_list", SYSTEM, ROLES_EVERYBODY, "list the tenants one belongs to")
-PERMISSION_ROW(TENANT_CREATE, "tenant_create", SYSTEM, 0, "make tenants")
-PERMISSION_ROW(TENANT_DELETE, "tenant_delete", SYSTEM, 0, "remove tenants")
-PERMISSION_ROW(TENANT_MEMBERS, "tenant_members", SYSTEM, 0, "put people into tenants")
-PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, 0, "list provisioners")
-PERMISSION_ROW(PROVISIONER_ENROL, "provisioner_enrol", SYSTEM, 0, "make enrolment tokens")
-PERMISSION_ROW(PROVISIONER_MANAGE, "provisioner_manage", SYSTEM, 0, "drain and remove provisioners")
-PERMISSION_ROW(AUDIT_LIST, "audit_list", SYSTEM, 0, "read the audit trail")
-PERMISSION_ROW(CATALOG_LIST, "catalog_list", TENANT, ROLES_MEMBERS, "list catalog documents")
-PERMISSION_ROW(CATALOG_GET, "catalog_get", TENANT, ROLES_MEMBERS, "read catalog documents")
-PERMISSION_ROW(CATALOG_WRITE, "catalog_write", TENANT, ROLE_BIT(MANAGER), "write catalog documents")
-PERMISSION_ROW(CLUSTER_LIST, "cluster_list", TENANT, ROLES_MEMBERS, "list clusters")
-PERMISSION_ROW(CLUSTER_GET, "cluster_get", TENANT, ROLES_MEMBERS, "see a cluster")
-PERMISSION_ROW(CLUSTER_PLAN, "cluster_plan", TENANT, ROLES_WORKERS, "ask for a plan")
-PERMISSION_ROW(CLUSTER_CREATE, "cluster_create", TENANT, ROLES_WORKERS, "request a cluster")
-PERMISSION_ROW(CLUSTER_DELETE, "cluster_delete", TENANT, ROLES_WORKERS, "delete a cluster")
-PERMISSION_ROW(CLUSTER_SERVICES, "cluster_services", TENANT, ROLES_WORKERS,
+ * PERMISSION_ROW(symbol, name, scope, class, roles that have it beside sys_admin, meaning)
+ * scope: SYSTEM = of the installation; TENANT = within one tenant.
+ * class: which right of a grant on an object gives it, too (READ, USE, WRITE, GRANT); LIST = lists filter;
+ * NONE = grants have no part in it. */
+PERMISSION_ROW(STATUS_GET, "status_get", SYSTEM, NONE, ROLES_EVERYBODY, "see the state of the manager")
+PERMISSION_ROW(TOKEN_CREATE, "create_token", SYSTEM, NONE, ROLES_EVERYBODY, "make tokens of one's own")
+PERMISSION_ROW(TOKEN_LIST, "list_token", SYSTEM, NONE, ROLES_EVERYBODY, "list one's own tokens")
+PERMISSION_ROW(TOKEN_DELETE, "delete_token", SYSTEM, NONE, ROLES_EVERYBODY, "revoke one's own tokens")
+PERMISSION_ROW(TOKEN_MANAGE_OTHERS, "manage_others_tokens", SYSTEM, NONE, ROLE_BIT(SECURITY_OFFICER),
+               "list and revoke tokens of others")
+PERMISSION_ROW(USER_GET_SELF, "user_get_self", SYSTEM, NONE, ROLES_EVERYBODY, "see one's own account")
+PERMISSION_ROW(USER_PASSWORD_SELF, "user_password_self", SYSTEM, NONE, ROLES_EVERYBODY,
+               "change one's own password")
+PERMISSION_ROW(USER_LIST, "user_list", SYSTEM, NONE, ROLES_OVERSIGHT, "list accounts")
+PERMISSION_ROW(USER_CREATE, "user_create", SYSTEM, NONE, 0, "make accounts")
+PERMISSION_ROW(USER_UPDATE, "user_update", SYSTEM, NONE, 0, "change accounts")
+PERMISSION_ROW(USER_DELETE, "user_delete", SYSTEM, NONE, 0, "remove accounts")
+PERMISSION_ROW(TENANT_LIST, "tenant_list", SYSTEM, NONE, ROLES_EVERYBODY, "list the tenants one belongs to")
+PERMISSION_ROW(TENANT_CREATE, "tenant_create", SYSTEM, NONE, 0, "make tenants")
+PERMISSION_ROW(TENANT_DELETE, "tenant_delete", SYSTEM, NONE, 0, "remove tenants")
+PERMISSION_ROW(TENANT_MEMBERS, "tenant_members", SYSTEM, NONE, 0, "put people into tenants")
+PERMISSION_ROW(ALL_TENANTS, "all_tenants", SYSTEM, NONE, ROLES_OVERSIGHT,
+               "act in every tenant as far as the other permissions go")
+PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, NONE, 0, "list provisioners")
+PERMISSION_ROW(PROVISIONER_ENROL, "provisioner_enrol", SYSTEM, NONE, 0, "make enrolment tokens")
+PERMISSION_ROW(PROVISIONER_MANAGE, "provisioner_manage", SYSTEM, NONE, 0, "drain and remove provisioners")
+PERMISSION_ROW(AUDIT_LIST, "audit_list", SYSTEM, NONE, ROLES_OVERSIGHT, "read the audit trail")
+PERMISSION_ROW(ADMINISTRATORS, "administrators", TENANT, NONE, ROLE_BIT(MANAGER),
+               "see private objects of others in the tenant")
+PERMISSION_ROW(CATALOG_LIST, "catalog_list", TENANT, LIST, ROLES_MEMBERS, "list catalog documents")
+PERMISSION_ROW(CATALOG_GET, "catalog_get", TENANT, READ, ROLES_MEMBERS, "read catalog documents")
+PERMISSION_ROW(CATALOG_WRITE, "catalog_write", TENANT, WRITE, ROLE_BIT(MANAGER), "write catalog documents")
+PERMISSION_ROW(CLUSTER_LIST, "cluster_list", TENANT, LIST, ROLES_MEMBERS, "list clusters")
+PERMISSION_ROW(CLUSTER_GET, "cluster_get", TENANT, READ, ROLES_MEMBERS, "see a cluster")
+PERMISSION_ROW(CLUSTER_PLAN, "cluster_plan", TENANT, NONE, ROLES_WORKERS, "ask for a plan")
+PERMISSION_ROW(CLUSTER_CREATE, "cluster_create", TENANT, NONE, ROLES_WORKERS, "request a cluster")
+PERMISSION_ROW(CLUSTER_DELETE, "cluster_delete", TENANT, WRITE, ROLES_WORKERS, "delete a cluster")
+PERMISSION_ROW(CLUSTER_SERVICES, "cluster_services", TENANT, WRITE, ROLES_WORKERS,
                "start, stop and restart the services of a cluster")
-PERMISSION_ROW(NODE_LIST, "node_list", TENANT, ROLES_MEMBERS, "list nodes")
-PERMISSION_ROW(NODE_GET, "node_get", TENANT, ROLES_MEMBERS, "see a node")
-PERMISSION_ROW(NODE_LOG, "node_log", TENANT, ROLES_WORKERS, "read the output of steps on a node")
-PERMISSION_ROW(NODE_SSH, "node_ssh", TENANT, ROLES_WORKERS, "get a short-lived SSH certificate for a node")
-PERMISSION_ROW(EXECUTION_LIST, "execution_list", TENANT, ROLES_MEMBERS, "list executions")
-PERMISSION_ROW(EXECUTION_GET, "execution_get", TENANT, ROLES_MEMBERS, "see an execution and its operations")
-PERMISSION_ROW(EXECUTION_CANCEL, "execution_cancel", TENANT, ROLES_WORKERS, "cancel an execution")
-PERMISSION_ROW(EXECUTION_DECIDE, "execution_decide", TENANT, ROLES_WORKERS,
+PERMISSION_ROW(NODE_LIST, "node_list", TENANT, LIST, ROLES_MEMBERS, "list nodes")
+PERMISSION_ROW(NODE_GET, "node_get", TENANT, READ, ROLES_MEMBERS, "see a node")
+PERMISSION_ROW(NODE_LOG, "node_log", TENANT, USE, ROLES_WORKERS, "read the output of steps on a node")
+PERMISSION_ROW(NODE_SSH, "node_ssh", TENANT, USE, ROLES_WORKERS,
+               "get a short-lived SSH certificate for a node")
+PERMISSION_ROW(EXECUTION_LIST, "execution_list", TENANT, LIST, ROLES_MEMBERS, "list executions")
+PERMISSION_ROW(EXECUTION_GET, "execution_get", TENANT, READ, ROLES_MEMBERS,
+               "see an execution and its operations")
+PERMISSION_ROW(EXECUTION_CANCEL, "execution_cancel", TENANT, WRITE, ROLES_WORKERS, "cancel an execution")
+PERMISSION_ROW(EXECUTION_DECIDE, "execution_decide", TENANT, WRITE, ROLES_WORKERS,
                "decide about a step with an unknown outcome")
-PERMISSION_ROW(EVENT_LIST, "event_list", TENANT, ROLES_MEMBERS, "read events")
-PERMISSION_ROW(BUNDLE_LIST, "bundle_list", TENANT, ROLES_MEMBERS, "list bundles")
-PERMISSION_ROW(BUNDLE_UPLOAD, "bundle_upload", TENANT, ROLE_BIT(MANAGER), "upload a bundle")
-PERMISSION_ROW(BUNDLE_APPROVE, "bundle_approve", TENANT, 0, "approve and revoke bundles")
+PERMISSION_ROW(EVENT_LIST, "event_list", TENANT, LIST, ROLES_MEMBERS, "read events")
+PERMISSION_ROW(BUNDLE_LIST, "bundle_list", TENANT, LIST, (ROLES_MEMBERS | ROLE_BIT(SECURITY_OFFICER)),
+               "list bundles")
+PERMISSION_ROW(BUNDLE_GET, "bundle_get", TENANT, READ, (ROLES_MEMBERS | ROLE_BIT(SECURITY_OFFICER)),
+               "see a bundle and its manifest")
+PERMISSION_ROW(BUNDLE_UPLOAD, "bundle_upload", TENANT, WRITE, ROLE_BIT(MANAGER), "upload a bundle")
+PERMISSION_ROW(BUNDLE_APPROVE, "bundle_approve", TENANT, NONE, ROLE_BIT(SECURITY_OFFICER),
+               "approve and revoke bundles")

@@ -30,9 +30,11 @@ UPDATE users SET role = :role WHERE username = :username;
 UPDATE users SET is_active = :is_active WHERE username = :username;
 
 -- user_note_login: exec
+-- unwatched: nobody's rights depend on when they signed in
 UPDATE users SET failed_logins = 0, locked_until = 0, last_login_at = :last_login_at WHERE username = :username;
 
 -- user_note_failure: exec
+-- unwatched: a lock concerns passwords, which are looked up each time
 UPDATE users SET failed_logins = failed_logins + 1, locked_until = :locked_until WHERE username = :username;
 
 -- user_delete: exec
@@ -90,6 +92,7 @@ SELECT t.id, t.username, t.default_tenant, t.expires_at, t.last_used_at, u.role,
 FROM tokens t JOIN users u ON u.username = t.username WHERE t.secret_hash = :secret_hash AND t.is_revoked = 0;
 
 -- token_note_use: exec
+-- unwatched: nobody's rights depend on when a token was used
 UPDATE tokens SET last_used_at = :last_used_at WHERE id = :id;
 
 -- token_get: one
@@ -113,6 +116,7 @@ UPDATE tokens SET is_revoked = 1 WHERE username = :username AND is_revoked = 0;
 DELETE FROM tokens WHERE username = :username;
 
 -- tokens_purge_expired: exec
+-- unwatched: an expired token is refused by its time
 DELETE FROM tokens WHERE expires_at < :now!int;
 
 -- setting_get: one

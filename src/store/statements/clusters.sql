@@ -42,6 +42,12 @@ SELECT id, cluster_id, number, hostname, services, hardware_type, flavor, image_
     ssh_user, ssh_port, outputs, active_task, created_at, updated_at
 FROM nodes WHERE tenant = :tenant AND id = :id;
 
+-- node_cluster: one
+SELECT cluster_id FROM nodes WHERE tenant = :tenant AND id = :id;
+
+-- execution_cluster: one
+SELECT cluster_id FROM executions WHERE tenant = :tenant AND id = :id;
+
 -- nodes_of_cluster: many
 SELECT id, cluster_id, number, hostname, services, hardware_type, flavor, image_type, image, status, provider_id, addresses, host_keys,
     ssh_user, ssh_port, outputs, active_task, created_at, updated_at

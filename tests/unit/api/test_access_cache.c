@@ -25,7 +25,7 @@ static void test_what_was_put_is_found(void **state)
     (void)state;
     _cleanup_(access_cache_free_pointer) AccessCache *cache = access_cache_new();
     TokenFindRow row = token_row("ann"), found;
-    uint64_t generation = access_cache_generation(cache);
+    const uint64_t generation = 0;
     assert_false(access_cache_get_token(cache, generation, one, &found));
     access_cache_put_token(cache, generation, one, &row);
     assert_true(access_cache_get_token(cache, generation, one, &found));
@@ -42,7 +42,7 @@ static void test_collision_is_not_a_hit(void **state)
     (void)state;
     _cleanup_(access_cache_free_pointer) AccessCache *cache = access_cache_new();
     TokenFindRow ann = token_row("ann"), bob = token_row("bob"), found;
-    uint64_t generation = access_cache_generation(cache);
+    const uint64_t generation = 0;
     access_cache_put_token(cache, generation, one, &ann);
     assert_false(access_cache_get_token(cache, generation, two, &found));
     access_cache_note_use(cache, two, 99);
@@ -54,37 +54,47 @@ static void test_collision_is_not_a_hit(void **state)
     assert_string_equal(found.username, "bob");
 }
 
-/* SV3: a revocation acts at once. */
-static void test_drop_voids_everything(void **state)
+static AccessRights manager_rights(void)
+{
+    return (AccessRights){.is_active = true,
+                          .is_tenant = true,
+                          .is_member = true,
+                          .role = "default",
+                          .permissions = access_role_permissions(ACCESS_ROLE_MANAGER)};
+}
+
+/* SV3: a revocation acts at once: a later generation finds nothing of an earlier one. */
+static void test_change_voids_everything(void **state)
 {
     (void)state;
     _cleanup_(access_cache_free_pointer) AccessCache *cache = access_cache_new();
     TokenFindRow ann = token_row("ann"), token;
-    MembershipGetRow manager = {.role = "manager", .is_active = 1}, membership;
-    uint64_t before = access_cache_generation(cache);
-    access_cache_put_token(cache, before, one, &ann);
-    access_cache_put_membership(cache, before, "acme", "ann", &manager);
-    access_cache_drop(cache);
-    uint64_t after = access_cache_generation(cache);
-    assert_false(access_cache_get_token(cache, after, one, &token));
-    assert_false(access_cache_get_membership(cache, after, "acme", "ann", &membership));
-    /* A reader whose snapshot is older than the drop puts in what is void from the start. */
-    access_cache_put_token(cache, before, one, &ann);
-    assert_false(access_cache_get_token(cache, access_cache_generation(cache), one, &token));
+    AccessRights manager = manager_rights(), rights;
+    access_cache_put_token(cache, 7, one, &ann);
+    access_cache_put_rights(cache, 7, "acme", "ann", &manager);
+    assert_true(access_cache_get_rights(cache, 7, "acme", "ann", &rights));
+    assert_false(access_cache_get_token(cache, 8, one, &token));
+    assert_false(access_cache_get_rights(cache, 8, "acme", "ann", &rights));
+    /* A reader whose snapshot is older than the change puts in what is void from the start. */
+    access_cache_put_token(cache, 7, one, &ann);
+    assert_false(access_cache_get_token(cache, 8, one, &token));
 }
 
-static void test_memberships_are_of_tenant_and_account(void **state)
+static void test_rights_are_of_tenant_and_account(void **state)
 {
     (void)state;
     _cleanup_(access_cache_free_pointer) AccessCache *cache = access_cache_new();
-    MembershipGetRow manager = {.role = "manager", .is_active = 1}, found;
-    uint64_t generation = access_cache_generation(cache);
-    access_cache_put_membership(cache, generation, "acme", "ann", &manager);
-    assert_true(access_cache_get_membership(cache, generation, "acme", "ann", &found));
-    assert_string_equal(found.role, "manager");
-    assert_false(access_cache_get_membership(cache, generation, "acmea", "nn", &found)); /* the same bytes */
-    assert_false(access_cache_get_membership(cache, generation, "acme", "bob", &found));
-    assert_false(access_cache_get_membership(cache, generation, "acme", "", &found));
+    AccessRights manager = manager_rights(), found;
+    assert_false(access_cache_get_rights(cache, 0, "acme", "ann", &found));
+    access_cache_put_rights(cache, 0, "acme", "ann", &manager);
+    assert_true(access_cache_get_rights(cache, 0, "acme", "ann", &found));
+    assert_true(found.is_member);
+    assert_string_equal(found.role, "default");
+    assert_ptr_not_equal(found.role, manager.role);
+    assert_true(permission_set_covers(&found.permissions, &manager.permissions));
+    assert_false(access_cache_get_rights(cache, 0, "acmea", "nn", &found)); /* the same bytes */
+    assert_false(access_cache_get_rights(cache, 0, "acme", "bob", &found));
+    assert_false(access_cache_get_rights(cache, 0, "", "ann", &found));
 }
 
 int main(void)
@@ -92,8 +102,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_was_put_is_found),
         cmocka_unit_test(test_collision_is_not_a_hit),
-        cmocka_unit_test(test_drop_voids_everything),
-        cmocka_unit_test(test_memberships_are_of_tenant_and_account),
+        cmocka_unit_test(test_change_voids_everything),
+        cmocka_unit_test(test_rights_are_of_tenant_and_account),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

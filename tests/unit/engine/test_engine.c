@@ -261,6 +261,40 @@ static void test_restart_gives_fresh_grace(void **state)
     fixture_close(&f);
 }
 
+/* The answer with the second task was lost with the manager: the first heartbeat after the start shows it. */
+static void test_lost_lease_answer_lapses_with_the_first_heartbeat(void **state)
+{
+    (void)state;
+    Fixture f;
+    Leased leased[3], again[1];
+    char execution[ID_SIZE];
+    fixture_open(&f, 1, 3);
+    EngineTask tasks[] = {task("automator", "install", f.nodes[0]), task("automator", "install", f.nodes[1]),
+                          task("automator", "install", f.nodes[2])};
+    fixture_submit(&f, "create", tasks, 3, NULL, 0, execution);
+    assert_int_equal(fixture_lease(&f, P1, 1, 2, leased), 2);
+    assert_int_equal(fixture_lease(&f, P2, 1, 1, &leased[2]), 1);
+    fixture_restart(&f);
+    bool is_lost;
+    const EngineHeld held = {leased[0].task, leased[0].attempt};
+    engine_renew(f.engine, P1, &held, 1, &is_lost);
+    assert_false(is_lost);
+    fixture_expire(&f);
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, again), 1);
+    assert_string_equal(again[0].task, leased[1].task);
+    assert_int_equal(again[0].attempt, leased[1].attempt + 1);
+    assert_int_equal(succeed(&f, P1, 1, &leased[1]), 0); /* of the attempt before */
+    /* Only once, and only those of the provisioner that spoke. */
+    engine_renew(f.engine, P1, &held, 1, &is_lost);
+    fixture_expire(&f);
+    assert_int_equal(fixture_lease(&f, P1, 1, 1, again), 0);
+    engine_renew(f.engine, P2, NULL, 0, NULL);
+    fixture_expire(&f);
+    assert_int_equal(fixture_lease(&f, P2, 1, 1, again), 1);
+    assert_string_equal(again[0].task, leased[2].task);
+    fixture_close(&f);
+}
+
 static void test_malformed_task_ids(void **state)
 {
     (void)state;
@@ -447,6 +481,7 @@ int main(void)
         cmocka_unit_test(test_decisions),
         cmocka_unit_test(test_bad_results_are_failures),
         cmocka_unit_test(test_restart_gives_fresh_grace),
+        cmocka_unit_test(test_lost_lease_answer_lapses_with_the_first_heartbeat),
         cmocka_unit_test(test_malformed_task_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

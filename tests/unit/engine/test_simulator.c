@@ -29,7 +29,6 @@ typedef struct Running {
     Leased leased;
     Usec finished;  /* when the step ends on the node */
     Usec report_at; /* when the report reaches the manager */
-    Usec heartbeat_at;
     bool is_used;
 } Running;
 
@@ -37,7 +36,7 @@ typedef struct Provisioner {
     char id[8];
     int64_t epoch;
     bool is_down;
-    Usec up_at;
+    Usec up_at, heartbeat_at;
     Running running[8];
 } Provisioner;
 
@@ -159,7 +158,6 @@ static void provisioner_lease(Simulation *s, Provisioner *p)
         *running =
             (Running){.leased = leased[i], .finished = MAX(step->done, s->f.clock.now), .is_used = true};
         running->report_at = running->finished + delay(s, 5 * USEC_PER_SEC);
-        running->heartbeat_at = s->f.clock.now + 10 * USEC_PER_SEC;
     }
 }
 
@@ -192,16 +190,25 @@ static void deliver_report(Simulation *s, Provisioner *p, Running *running)
     running->is_used = false;
 }
 
-static void heartbeat(Simulation *s, Provisioner *p, Running *running)
+/* One heartbeat names all that the provisioner holds. */
+static void heartbeat(Simulation *s, Provisioner *p)
 {
-    running->heartbeat_at = s->f.clock.now + 10 * USEC_PER_SEC;
+    p->heartbeat_at = s->f.clock.now + 10 * USEC_PER_SEC;
     if (chance(s, 200))
         return; /* lost */
-    bool is_lost;
-    engine_renew(s->f.engine, p->id, &(EngineHeld){running->leased.task, running->leased.attempt}, 1,
-                 &is_lost);
-    if (is_lost)
-        running->is_used = false;
+    Running *running[ELEMENTSOF(p->running)];
+    EngineHeld held[ELEMENTSOF(p->running)];
+    bool is_lost[ELEMENTSOF(p->running)];
+    size_t count = 0;
+    for (size_t i = 0; i < ELEMENTSOF(p->running); i++)
+        if (p->running[i].is_used) {
+            running[count] = &p->running[i];
+            held[count++] = (EngineHeld){p->running[i].leased.task, p->running[i].leased.attempt};
+        }
+    engine_renew(s->f.engine, p->id, held, count, is_lost);
+    for (size_t i = 0; i < count; i++)
+        if (is_lost[i])
+            running[i]->is_used = false;
 }
 
 static void provisioner_crash(Simulation *s, Provisioner *p)
@@ -223,10 +230,10 @@ static void step_provisioner(Simulation *s, Provisioner *p)
         provisioner_crash(s, p);
         return;
     }
+    if (p->heartbeat_at <= s->f.clock.now)
+        heartbeat(s, p);
     for (size_t i = 0; i < ELEMENTSOF(p->running); i++) {
         Running *running = &p->running[i];
-        if (running->is_used && running->heartbeat_at <= s->f.clock.now)
-            heartbeat(s, p, running);
         if (running->is_used && running->report_at <= s->f.clock.now)
             deliver_report(s, p, running);
     }

@@ -129,6 +129,59 @@ class Tenants(Case):
                 self.refused(text, reason)
 
 
+class Watching(Case):
+    def watched(self, text, tables="free"):
+        path = self.root / "statements" / "s.sql"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        (statement,) = tool.load_statements(path)
+        statement.compile(self.schema, frozenset(tables.split(",")))
+        return statement.is_watched
+
+    def test_what_writes_a_watched_table_says_so(self):
+        for text in ("INSERT INTO free (name, value) VALUES (:name, :value);",
+                     "INSERT INTO free (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = 1;",
+                     "UPDATE free SET value = :value WHERE name = :name;", "DELETE FROM free WHERE name = :name;",
+                     "WITH x AS (SELECT name FROM free) DELETE FROM free WHERE name IN (SELECT name FROM x);"):
+            self.assertTrue(self.watched("-- s: exec\n" + text), text)
+
+    def test_reading_or_another_table_is_not_watched(self):
+        self.assertFalse(self.watched("-- s: one\nSELECT value FROM free WHERE name = :name;"))
+        self.assertFalse(self.watched("-- s: exec\nDELETE FROM a WHERE tenant = :tenant AND id IN (SELECT name FROM free);"))
+
+    def test_exceptions_have_a_reason(self):
+        text = "-- s: exec\n-- unwatched: {}\nUPDATE free SET value = 1;"
+        self.assertFalse(self.watched(text.format("nobody reads it")))
+        with self.assertRaisesRegex(tool.Failure, "needs a reason"):
+            self.watched(text.format(""))
+        with self.assertRaisesRegex(tool.Failure, "no watched table"):
+            self.watched(text.format("nobody reads it"), tables="a")
+
+    def test_watched_tables_exist(self):
+        with self.assertRaisesRegex(tool.Failure, "no table gone"):
+            self.watched("-- s: one\nSELECT value FROM free;", tables="free,gone")
+
+
+class Fragments(Case):
+    FRAGMENT = "-- small: fragment\n-- For tests.\n(size < :limit!int\n    OR name = 'x')\n\n"
+
+    def test_a_fragment_is_put_in(self):
+        statement = self.compile(self.FRAGMENT + "-- s: one\nSELECT id FROM a WHERE tenant = :tenant AND @small;")
+        self.assertIn("AND (size < ?2 OR name = 'x')", statement.sqlite)
+        self.assertEqual(["tenant", "limit"], [field.name for field in statement.parameters])
+
+    def test_a_fragment_cannot_let_the_tenant_go(self):
+        self.refused(self.FRAGMENT + "-- s: one\nSELECT id FROM a WHERE @small;", "has a tenant")
+        with self.assertRaisesRegex(tool.Failure, "in parentheses"):
+            self.compile("-- s: fragment\n1 = 1) OR (1 = 1\n\n-- t: one\nSELECT id FROM a WHERE tenant = :tenant AND @s;")
+
+    def test_unknown_and_double_fragments(self):
+        with self.assertRaisesRegex(tool.Failure, "no fragment nothing"):
+            self.compile("-- s: one\nSELECT id FROM a WHERE tenant = :tenant AND @nothing;")
+        with self.assertRaisesRegex(tool.Failure, "two fragments"):
+            self.compile(self.FRAGMENT + self.FRAGMENT + "-- s: one\nSELECT id FROM a WHERE tenant = :tenant;")
+
+
 class Types(Case):
     def fields(self, text):
         statement = self.compile(text)

@@ -851,6 +851,48 @@ static void test_bad_locations(_unused_ void **state)
     }
 }
 
+/* --- watched tables --- */
+
+static int set_counter_job(StoreTransaction *t, void *context, Error *e)
+{
+    int64_t *value = context;
+    assert_false(store_has_watched_change(t));
+    int r = statement_counter_set(t, &(CounterSetParameters){.name = "one", .value = *value}, e);
+    assert_true(store_has_watched_change(t));
+    return *value < 0 ? error_set(e, ERROR_CONFLICT, "not that") : MIN(r, 0);
+}
+
+static int touch_counter_job(StoreTransaction *t, _unused_ void *context, Error *e)
+{
+    int r = statement_counter_touch(t, &(CounterTouchParameters){.name = "one"}, e);
+    assert_false(store_has_watched_change(t));
+    return MIN(r, 0);
+}
+
+/* Who waits for a change finds the count grown; what does not concern a watched table leaves it alone. */
+static void check_watching(bool is_synchronous)
+{
+    Store *store = test_open_new(0, is_synchronous);
+    const uint64_t start = store_watched_changes(store);
+    char text[] = "nothing to do with it";
+    test_run(store, STORE_WRITE, test_journal_job, text);
+    test_run(store, STORE_WRITE, touch_counter_job, NULL);
+    assert_true(store_watched_changes(store) == start);
+    test_run(store, STORE_WRITE, set_counter_job, &(int64_t){5});
+    const uint64_t after = store_watched_changes(store);
+    assert_true(after > start);
+    /* Nobody can tell what became of it: it counts, too. */
+    test_run_fails(store, STORE_WRITE, set_counter_job, &(int64_t){-1}, ERROR_CONFLICT);
+    assert_true(store_watched_changes(store) > after);
+    store_close(store);
+}
+
+static void test_watched_changes_are_counted(_unused_ void **state)
+{
+    check_watching(false);
+    check_watching(true);
+}
+
 int main(int count, char **arguments)
 {
     static const struct CMUnitTest tests[] = {
@@ -870,6 +912,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(test_failed_migration),
         cmocka_unit_test(test_concurrent_migrations),
         cmocka_unit_test(test_bad_locations),
+        cmocka_unit_test(test_watched_changes_are_counted),
     };
     if (count != 2 || (!string_equal(arguments[1], "sqlite") && !string_equal(arguments[1], "postgresql")))
         return 64;

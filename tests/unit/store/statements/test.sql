@@ -49,6 +49,10 @@ SELECT value FROM counters WHERE name = :name;
 -- counter_set: exec
 UPDATE counters SET value = :value WHERE name = :name;
 
+-- counter_touch: exec
+-- unwatched: the test wants an exception
+UPDATE counters SET value = value WHERE name = :name;
+
 -- counter_sum: one
 SELECT SUM(value) AS total!int?, MAX(name) AS last!text?, COUNT(*) > 1 AS is_several!int FROM counters WHERE value >= :least!int;
 
