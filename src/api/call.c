@@ -211,6 +211,7 @@ static int run_in_job(StoreTransaction *transaction, void *context, Error *error
     engine_effects_reset(&call->effects);
     buffer_clear(&call->answer);
     call->status = call->route->success_status;
+    call->is_refused = false;
     call->transaction = transaction;
     call->content_type = call->route->content_type ?: JSON_TYPE;
     int r = admit(token_call, error);
