@@ -5,6 +5,7 @@
 
 #include "api/access_tokens.h"
 #include "api/internal.h"
+#include "api/keys.h"
 #include "base/log.h"
 #include "base/string.h"
 
@@ -73,6 +74,7 @@ Api *api_free(Api *api)
     pool_stop(api);
     polls_free(api);
     streams_free(api);
+    keys_stop(api);
     loop_detach(api);
     engine_free(api->engine);
     free_keepers(api);
@@ -101,6 +103,8 @@ int api_start(Api *api, Error *error)
     if (r >= 0)
         engine_apply(api->engine, &recovery.effects);
     engine_effects_done(&recovery.effects);
+    if (r >= 0)
+        r = keys_start(api, error);
     return r < 0 ? r : care_start(api, error);
 }
 

@@ -45,6 +45,7 @@ typedef struct Care Care;             /* care.c */
 typedef struct Denials Denials;       /* refusals of unknown callers: denials.c */
 
 enum { REQUEST_KEY_SIZE = 32 };
+typedef struct KeysCare KeysCare;     /* rotation, sealed keeper: keys_care.c */
 
 struct Api {
     ApiSettings settings;
@@ -59,6 +60,7 @@ struct Api {
     sd_event_source *loop_source, *timer_source;
     PollList *polls;
     StreamList *streams;
+    KeysCare *keys;
     bool is_draining;
     /* Connections to the keeper, one a pool thread at a time. */
     pthread_mutex_t keeper_lock;

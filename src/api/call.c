@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "api/api_internal.h"
+#include "api/keys.h"
 #include "base/log.h"
 #include "base/string.h"
 
@@ -361,6 +361,11 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
             refuse(call, ERROR_METHOD_NOT_ALLOWED, "This resource does not know the method.");
         else
             refuse(call, ERROR_NOT_FOUND, "There is no such resource.");
+        return;
+    }
+    if (keys_is_sealed(api) && !call->route->while_sealed) {
+        credentials_done(&credentials);
+        refuse(call, ERROR_SEALED, "The keeper is sealed; only the status is served until it is unsealed.");
         return;
     }
     TokenCall *token_call = NEW(TokenCall);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "api/resources.h"
+#include "api/sealed_store.h"
 #include "base/log.h"
 #include "base/string.h"
 #include "crypto/hash.h"
@@ -115,16 +116,16 @@ static int store_fields(ApiCall *call, const CatalogWrite *write, Error *error)
 {
     for (size_t i = 0; i < write->field_count; i++) {
         const struct SealedField *field = &write->fields[i];
-        int r = statement_sealed_value_put(
-            call->transaction,
-            &(SealedValuePutParameters){.tenant = call->tenant,
-                                        .owner_kind = "provider",
-                                        .owner = write->name,
-                                        .name = field->name,
-                                        .context = field->context,
-                                        .value = {field->sealed.data, field->sealed.size},
-                                        .created_at = (int64_t)store_now(call->transaction)},
-            error);
+        int r =
+            sealed_store_put(call->transaction,
+                             &(SealedValuePutParameters){.tenant = call->tenant,
+                                                         .owner_kind = "provider",
+                                                         .owner = write->name,
+                                                         .name = field->name,
+                                                         .context = field->context,
+                                                         .value = {field->sealed.data, field->sealed.size},
+                                                         .created_at = (int64_t)store_now(call->transaction)},
+                             error);
         if (r < 0)
             return r;
     }

@@ -8,6 +8,7 @@
 #include "api/catalog_store.h"
 #include "api/clusters.h"
 #include "api/resources.h"
+#include "api/sealed_store.h"
 #include "base/string.h"
 #include "custody/keeper_protocol.h"
 #include "domain/topology/hostname.h"
@@ -327,16 +328,16 @@ static int insert_secrets(ApiCall *call, const Creation *creation, Error *error)
 {
     for (size_t i = 0; i < creation->secret_count; i++) {
         const GeneratedSecret *secret = &creation->secrets[i];
-        int r = statement_sealed_value_put(
-            call->transaction,
-            &(SealedValuePutParameters){.tenant = call->tenant,
-                                        .owner_kind = "cluster",
-                                        .owner = creation->id,
-                                        .name = secret->name,
-                                        .context = secret->context,
-                                        .value = {secret->sealed.data, secret->sealed.size},
-                                        .created_at = creation->created_at},
-            error);
+        int r =
+            sealed_store_put(call->transaction,
+                             &(SealedValuePutParameters){.tenant = call->tenant,
+                                                         .owner_kind = "cluster",
+                                                         .owner = creation->id,
+                                                         .name = secret->name,
+                                                         .context = secret->context,
+                                                         .value = {secret->sealed.data, secret->sealed.size},
+                                                         .created_at = creation->created_at},
+                             error);
         if (r < 0)
             return r;
     }

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "api/internal.h"
+#include "api/keys.h"
 #include "base/log.h"
 #include "base/string.h"
 
@@ -90,6 +91,9 @@ static int lease_job(StoreTransaction *transaction, void *context, Error *error)
         return error_set(error, ERROR_STALE, "A newer session of this provisioner has begun.");
     /* Nobody listens any more: what were leased now would lie idle until its lease lapsed. */
     if (string_equal(provisioner.status, "draining") || http_exchange_is_abandoned(call->exchange))
+        return 0;
+    /* Its secrets could not be handed over. */
+    if (keys_is_sealed(call->api))
         return 0;
     EngineLease *leases;
     size_t count;

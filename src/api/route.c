@@ -7,9 +7,8 @@
 #include "base/string.h"
 
 const ApiRoute *const api_route_tables[] = {
-    routes_system,   routes_access,     routes_tenants, routes_catalog,
-    routes_clusters, routes_executions, routes_events,  routes_provisioners,
-    routes_bundles,  routes_audit,      NULL,
+    routes_system, routes_access,       routes_tenants, routes_catalog, routes_clusters, routes_executions,
+    routes_events, routes_provisioners, routes_bundles, routes_audit,   routes_keys,     NULL,
 };
 
 #define PAGE_QUERY                                                                                           \

@@ -62,6 +62,7 @@ struct ApiRoute {
     const char *shown_by, *shown_member;
     bool has_secret_answer; /* it is shown once: never kept for a repetition of the request */
     bool shows_object;      /* a GET of one object whose path does not end with its name */
+    bool while_sealed; /* also served while the keeper is sealed */
 };
 
 #define ROUTE(method_, path_, permission_, tenant_, mode_, body_, handler_, action_, status_, summary_, ...) \
@@ -125,7 +126,8 @@ extern const RouteObject object_cluster, object_node, object_execution, object_e
     object_operation, object_document, object_new_document, object_bundle;
 
 extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[],
-    routes_executions[], routes_events[], routes_provisioners[], routes_bundles[], routes_audit[];
+    routes_executions[], routes_events[], routes_provisioners[], routes_bundles[], routes_audit[],
+    routes_keys[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 

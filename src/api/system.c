@@ -83,10 +83,11 @@ static int get_ca(ApiCall *call, Error *error)
 }
 
 const ApiRoute routes_system[] = {
-    ROUTE(GET, "/version", OPEN, NO_TENANT, READ, NO_BODY, get_version, NULL, 200, "Version of the manager"),
+    ROUTE(GET, "/version", OPEN, NO_TENANT, READ, NO_BODY, get_version, NULL, 200, "Version of the manager",
+          .while_sealed = true),
     ROUTE(GET, "/ca", OPEN, NO_TENANT, READ, NO_BODY, get_ca, NULL, 200, "Certificate of the internal CA",
-          .content_type = "application/x-pem-file"),
+          .content_type = "application/x-pem-file", .while_sealed = true),
     ROUTE(GET, "/status", STATUS_GET, NO_TENANT, POOL, NO_BODY, get_status, NULL, 200,
-          "State of the manager and its parts"),
+          "State of the manager and its parts", .while_sealed = true),
     {0},
 };

@@ -228,7 +228,8 @@ static void put_list(Call *call, KeeperField tag, const StringList *list)
 static bool may_try_again(const Call *call, int r)
 {
     return (r == -EPIPE || r == -ECONNRESET) && call->type != KEEPER_INITIALISE &&
-           call->type != KEEPER_IMPORT_CA && call->type != KEEPER_ROTATE_DATA_KEYS;
+           call->type != KEEPER_IMPORT_CA && call->type != KEEPER_ROTATE_DATA_KEYS &&
+           call->type != KEEPER_SHRED_TENANT && call->type != KEEPER_ROTATE_MASTER;
 }
 
 static int exchange(Call *call, Usec deadline)
@@ -363,6 +364,9 @@ int keeper_client_status(KeeperClient *client, KeeperStatus *ret_status, Error *
     if (status.state < 0)
         return transport_error(client, -EBADMSG, error);
     status.generation = (uint32_t)message_get_u64(&call.answer, KEEPER_FIELD_GENERATION, 0);
+    status.retired = (uint32_t)message_get_u64(&call.answer, KEEPER_FIELD_RETIRED, 0);
+    status.is_rotating = message_get_u64(&call.answer, KEEPER_FIELD_ROTATING, 0) != 0;
+    status.is_wrapped = message_get_u64(&call.answer, KEEPER_FIELD_WRAPPED, 0) != 0;
     (void)string_copy(status.version, sizeof(status.version), version);
     *ret_status = status;
     return 0;
@@ -448,6 +452,74 @@ int keeper_client_rotate_data_keys(KeeperClient *client, uint32_t *ret_generatio
     return r;
 }
 
+int keeper_client_retire_data_keys(KeeperClient *client, uint32_t oldest, uint32_t *ret_count, Error *error)
+{
+    _cleanup_call_ Call call = call_begin(client, KEEPER_RETIRE_DATA_KEYS, 0);
+    int r;
+
+    put_u32(&call, KEEPER_FIELD_GENERATION, oldest);
+    r = call_finish(&call, error);
+    if (r >= 0)
+        *ret_count = (uint32_t)message_get_u64(&call.answer, KEEPER_FIELD_COUNT, 0);
+    return r;
+}
+
+int keeper_client_shred_tenant(KeeperClient *client, const char *tenant, uint32_t *ret_count, Error *error)
+{
+    _cleanup_call_ Call call = call_begin(client, KEEPER_SHRED_TENANT, 0);
+    int r;
+
+    put_text(&call, KEEPER_FIELD_TENANT, tenant);
+    r = call_finish(&call, error);
+    if (r >= 0)
+        *ret_count = (uint32_t)message_get_u64(&call.answer, KEEPER_FIELD_COUNT, 0);
+    return r;
+}
+
+int keeper_client_rotate_master(KeeperClient *client, const Secret *passphrase, bool *ret_is_left,
+                                Error *error)
+{
+    _cleanup_call_ Call call = call_begin(client, KEEPER_ROTATE_MASTER, 0);
+    int r;
+
+    put_secret(&call, KEEPER_FIELD_PASSPHRASE, passphrase);
+    r = call_finish(&call, error);
+    if (r >= 0)
+        *ret_is_left = message_get_u64(&call.answer, KEEPER_FIELD_ROTATING, 0) != 0;
+    return r;
+}
+
+int keeper_client_split_master(KeeperClient *client, uint32_t threshold, uint32_t count, Buffer *ret_shares,
+                               Error *error)
+{
+    _cleanup_call_ Call call = call_begin(client, KEEPER_SPLIT_MASTER, 0);
+    int r;
+
+    put_u32(&call, KEEPER_FIELD_COUNT, count);
+    put_u32(&call, KEEPER_FIELD_THRESHOLD, threshold);
+    r = call_finish(&call, error);
+    for (uint32_t i = 0; r >= 0 && i < count; i++) {
+        const uint8_t *data;
+        size_t size;
+
+        if (message_get_bytes(&call.answer, KEEPER_FIELD_SHARE, i, &data, &size) < 0 ||
+            size != KEEPER_SHARE_SIZE)
+            return transport_error(client, -EBADMSG, error);
+        r = buffer_append(ret_shares, data, size);
+    }
+    return r;
+}
+
+int keeper_client_check_shares(KeeperClient *client, const uint8_t (*shares)[KEEPER_SHARE_SIZE], size_t count,
+                               Error *error)
+{
+    _cleanup_call_ Call call = call_begin(client, KEEPER_CHECK_SHARES, count * KEEPER_SHARE_SIZE);
+
+    for (size_t i = 0; i < count; i++)
+        put_bytes(&call, KEEPER_FIELD_SHARE, shares[i], KEEPER_SHARE_SIZE);
+    return call_finish(&call, error);
+}
+
 int keeper_client_seal_value(KeeperClient *client, SealedClass sealed_class, const char *tenant,
                              const char *context, const Secret *plain, Buffer *ret_sealed, Error *error)
 {
@@ -494,6 +566,19 @@ int keeper_client_reseal_value(KeeperClient *client, const char *tenant, const c
     put_text(&call, KEEPER_FIELD_PROVISIONER, provisioner);
     r = call_finish(&call, error);
     return r < 0 ? r : get_into_buffer(&call, KEEPER_FIELD_ENVELOPE, ret_envelope, error);
+}
+
+int keeper_client_renew_value(KeeperClient *client, const char *tenant, const char *context,
+                              const void *sealed, size_t size, Buffer *ret_sealed, Error *error)
+{
+    _cleanup_call_ Call call = call_begin(client, KEEPER_RENEW_VALUE, size);
+    int r;
+
+    put_text(&call, KEEPER_FIELD_TENANT, tenant);
+    put_text(&call, KEEPER_FIELD_CONTEXT, context);
+    put_bytes(&call, KEEPER_FIELD_SEALED, sealed, size);
+    r = call_finish(&call, error);
+    return r < 0 ? r : get_into_buffer(&call, KEEPER_FIELD_SEALED, ret_sealed, error);
 }
 
 int keeper_client_generate_secret(KeeperClient *client, SealedClass sealed_class, const char *tenant,

@@ -28,7 +28,9 @@ int keeper_client_connect(KeeperClient *client, Error *error);
 
 typedef struct KeeperStatus {
     KeeperState state;
-    uint32_t generation; /* of the data keys */
+    uint32_t generation;          /* of the data keys */
+    uint32_t retired;             /* keys of generations up to this one are destroyed; 0 = none */
+    bool is_rotating, is_wrapped; /* the master key */
     char version[65];
 } KeeperStatus;
 int keeper_client_status(KeeperClient *client, KeeperStatus *ret_status, Error *error);
@@ -51,7 +53,21 @@ int keeper_client_unseal(KeeperClient *client, const Secret *passphrase, Error *
 int keeper_client_seal(KeeperClient *client, Error *error);
 int keeper_client_import_ca(KeeperClient *client, const char *ca_certificate, const Secret *ca_key,
                             char **ret_ca, Error *error);
+/* Moves some files to another master key; while *ret_is_left, ask again (without a passphrase). */
+int keeper_client_rotate_master(KeeperClient *client, const Secret *passphrase, bool *ret_is_left,
+                                Error *error);
+/* Shares of the master key, KEEPER_SHARE_SIZE bytes each, appended to the buffer. */
+int keeper_client_split_master(KeeperClient *client, uint32_t threshold, uint32_t count, Buffer *ret_shares,
+                               Error *error);
+int keeper_client_check_shares(KeeperClient *client, const uint8_t (*shares)[KEEPER_SHARE_SIZE], size_t count,
+                               Error *error);
+
+/* --- root and manager: data keys --- */
+
 int keeper_client_rotate_data_keys(KeeperClient *client, uint32_t *ret_generation, Error *error);
+/* Destroys the keys of all generations before `oldest`; the manager alone, when no value needs them. */
+int keeper_client_retire_data_keys(KeeperClient *client, uint32_t oldest, uint32_t *ret_count, Error *error);
+int keeper_client_shred_tenant(KeeperClient *client, const char *tenant, uint32_t *ret_count, Error *error);
 
 /* --- manager: values. Sealed values and envelopes are appended to the buffer. --- */
 
@@ -60,10 +76,13 @@ int keeper_client_seal_value(KeeperClient *client, SealedClass sealed_class, con
 /* Classes self and user only. */
 int keeper_client_open_value(KeeperClient *client, const char *tenant, const char *context,
                              const void *sealed, size_t size, Secret **ret_plain, Error *error);
-/* Class task only. */
+/* Classes task and user. */
 int keeper_client_reseal_value(KeeperClient *client, const char *tenant, const char *context,
                                const void *sealed, size_t size, const char *provisioner, Buffer *ret_envelope,
                                Error *error);
+/* The same value under the present data key. */
+int keeper_client_renew_value(KeeperClient *client, const char *tenant, const char *context,
+                              const void *sealed, size_t size, Buffer *ret_sealed, Error *error);
 int keeper_client_generate_secret(KeeperClient *client, SealedClass sealed_class, const char *tenant,
                                   const char *context, uint32_t length, SecretAlphabet alphabet,
                                   Buffer *ret_sealed, Error *error);

@@ -5,6 +5,7 @@
 
 #include "base/string.h"
 #include "crypto/envelope.h"
+#include "crypto/shamir.h"
 #include "crypto/ssh.h"
 #include "crypto/x509.h"
 
@@ -63,8 +64,13 @@ enum {
 
 FIELDS(nothing) = {END};
 FIELDS(error_out) = {TEXT_FIELD(CODE, "code", 64), TEXT_FIELD(TEXT, "text", 512), END};
-FIELDS(status_out) = {TEXT_FIELD(STATE, "state", WORD_MAX), TEXT_FIELD(VERSION, "version", 64),
-                      U32_FIELD(GENERATION, "generation"), END};
+FIELDS(status_out) = {TEXT_FIELD(STATE, "state", WORD_MAX),
+                      TEXT_FIELD(VERSION, "version", 64),
+                      U32_FIELD(GENERATION, "generation"),
+                      U32_FIELD(RETIRED, "retired"),
+                      U32_FIELD(ROTATING, "rotating"),
+                      U32_FIELD(WRAPPED, "wrapped"),
+                      END};
 FIELDS(initialise_in) = {TEXT_FIELD(ORGANISATION, "organisation", 64),
                          OPTIONAL_TEXT(CA_CERTIFICATE, "ca_certificate", CHAIN_LIMIT),
                          OPTIONAL_BYTES(CA_KEY, "ca_key", KEY_PEM_LIMIT),
@@ -78,6 +84,14 @@ FIELDS(public_out) = {TEXT_FIELD(CHAIN, "chain", CHAIN_LIMIT),
 FIELDS(import_in) = {TEXT_FIELD(CA_CERTIFICATE, "ca_certificate", CHAIN_LIMIT),
                      BYTES_FIELD(CA_KEY, "ca_key", KEY_PEM_LIMIT), END};
 FIELDS(generation_out) = {U32_FIELD(GENERATION, "generation"), END};
+FIELDS(retire_in) = {U32_FIELD(GENERATION, "generation"), END};
+FIELDS(count_out) = {U32_FIELD(COUNT, "count"), END};
+FIELDS(shred_in) = {TENANT, END};
+FIELDS(shred_out) = {U32_FIELD(GENERATION, "generation"), U32_FIELD(COUNT, "count"), END};
+FIELDS(rotate_master_in) = {OPTIONAL_BYTES(PASSPHRASE, "passphrase", PASSPHRASE_MAX), END};
+FIELDS(rotate_master_out) = {U32_FIELD(ROTATING, "rotating"), END};
+FIELDS(split_in) = {U32_FIELD(COUNT, "count"), U32_FIELD(THRESHOLD, "threshold"), END};
+FIELDS(share_list) = {BYTES_LIST(SHARE, "share", KEEPER_SHARE_SIZE), END};
 FIELDS(seal_value_in) = {TEXT_FIELD(CLASS, "class", WORD_MAX), TENANT, CONTEXT,
                          BYTES_FIELD(PLAINTEXT, "plaintext", KEEPER_VALUE_MAX), END};
 FIELDS(sealed_out) = {SEALED, END};
@@ -129,10 +143,16 @@ const MessageType keeper_request_types[] = {
     {KEEPER_PUBLIC, "PUBLIC", nothing},
     {KEEPER_IMPORT_CA, "IMPORT_CA", import_in},
     {KEEPER_ROTATE_DATA_KEYS, "ROTATE_DATA_KEYS", nothing},
+    {KEEPER_RETIRE_DATA_KEYS, "RETIRE_DATA_KEYS", retire_in},
+    {KEEPER_SHRED_TENANT, "SHRED_TENANT", shred_in},
+    {KEEPER_ROTATE_MASTER, "ROTATE_MASTER", rotate_master_in},
+    {KEEPER_SPLIT_MASTER, "SPLIT_MASTER", split_in},
+    {KEEPER_CHECK_SHARES, "CHECK_SHARES", share_list},
     {KEEPER_SEAL_VALUE, "SEAL_VALUE", seal_value_in},
     {KEEPER_OPEN_VALUE, "OPEN_VALUE", open_value_in},
     {KEEPER_RESEAL_VALUE, "RESEAL_VALUE", reseal_value_in},
     {KEEPER_GENERATE_SECRET, "GENERATE_SECRET", generate_in},
+    {KEEPER_RENEW_VALUE, "RENEW_VALUE", open_value_in},
     {KEEPER_ISSUE_CERTIFICATE, "ISSUE_CERTIFICATE", issue_in},
     {KEEPER_ENROL_PROVISIONER, "ENROL_PROVISIONER", enrol_in},
     {KEEPER_REMOVE_PROVISIONER, "REMOVE_PROVISIONER", remove_in},
@@ -155,10 +175,16 @@ const MessageType keeper_answer_types[] = {
     ANSWER(PUBLIC, public_out),
     ANSWER(IMPORT_CA, chain_out),
     ANSWER(ROTATE_DATA_KEYS, generation_out),
+    ANSWER(RETIRE_DATA_KEYS, count_out),
+    ANSWER(SHRED_TENANT, shred_out),
+    ANSWER(ROTATE_MASTER, rotate_master_out),
+    ANSWER(SPLIT_MASTER, share_list),
+    ANSWER(CHECK_SHARES, nothing),
     ANSWER(SEAL_VALUE, sealed_out),
     ANSWER(OPEN_VALUE, plaintext_out),
     ANSWER(RESEAL_VALUE, envelope_out),
     ANSWER(GENERATE_SECRET, sealed_out),
+    ANSWER(RENEW_VALUE, sealed_out),
     ANSWER(ISSUE_CERTIFICATE, certificate_out),
     ANSWER(ENROL_PROVISIONER, certificate_out),
     ANSWER(REMOVE_PROVISIONER, nothing),
@@ -257,6 +283,75 @@ const char *secret_alphabet_characters(SecretAlphabet alphabet)
     };
 
     return alphabet >= 0 && alphabet < _SECRET_ALPHABET_MAX ? characters[alphabet] : NULL;
+}
+
+/* --- escrow --- */
+
+static const uint8_t share_magic[4] = {'B', 'S', 'S', '1'};
+enum { SHARE_SUM_SIZE = 4 };
+_Static_assert((int)KEEPER_SHARES_MAX == (int)SHAMIR_SHARES_MAX, "as many shares as can be made");
+
+void keeper_share_encode(const KeeperShare *share, uint8_t ret_bytes[static KEEPER_SHARE_SIZE])
+{
+    uint8_t *position = ret_bytes, hash[HASH_SIZE];
+
+    memcpy(position, share_magic, sizeof(share_magic));
+    position += sizeof(share_magic);
+    memcpy(position, share->set, sizeof(share->set));
+    position += sizeof(share->set);
+    *position++ = share->threshold;
+    *position++ = share->point;
+    memcpy(position, share->secret, sizeof(share->secret));
+    position += sizeof(share->secret);
+    hash_sha256(ret_bytes, (size_t)(position - ret_bytes), hash);
+    memcpy(position, hash, SHARE_SUM_SIZE);
+}
+
+int keeper_share_decode(const uint8_t *bytes, size_t size, KeeperShare *ret_share)
+{
+    uint8_t hash[HASH_SIZE];
+
+    if (size != KEEPER_SHARE_SIZE || memcmp(bytes, share_magic, sizeof(share_magic)) != 0)
+        return -EBADMSG;
+    hash_sha256(bytes, KEEPER_SHARE_SIZE - SHARE_SUM_SIZE, hash);
+    if (memcmp(hash, bytes + KEEPER_SHARE_SIZE - SHARE_SUM_SIZE, SHARE_SUM_SIZE) != 0)
+        return -EBADMSG;
+    bytes += sizeof(share_magic);
+    memcpy(ret_share->set, bytes, sizeof(ret_share->set));
+    bytes += sizeof(ret_share->set);
+    ret_share->threshold = *bytes++;
+    ret_share->point = *bytes++;
+    memcpy(ret_share->secret, bytes, sizeof(ret_share->secret));
+    return ret_share->threshold >= 2 && ret_share->threshold <= KEEPER_SHARES_MAX && ret_share->point > 0
+               ? 0
+               : -EBADMSG;
+}
+
+int keeper_shares_combine(const KeeperShare *shares, size_t count,
+                          uint8_t ret_master[static KEEPER_SHARE_SECRET_SIZE], Error *error)
+{
+    uint8_t points[KEEPER_SHARES_MAX];
+    const uint8_t *secrets[KEEPER_SHARES_MAX];
+
+    if (count > KEEPER_SHARES_MAX)
+        return error_set(error, ERROR_TOO_LARGE, "at most %d shares", KEEPER_SHARES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (memcmp(shares[i].set, shares[0].set, sizeof(shares[i].set)) != 0 ||
+            shares[i].threshold != shares[0].threshold)
+            return error_set(error, ERROR_BAD_REQUEST, "share %zu is of another splitting than the first one",
+                             i + 1);
+        for (size_t j = 0; j < i; j++)
+            if (shares[i].point == shares[j].point)
+                return error_set(error, ERROR_BAD_REQUEST, "shares %zu and %zu are the same", j + 1, i + 1);
+        points[i] = shares[i].point;
+        secrets[i] = shares[i].secret;
+    }
+    if (count == 0 || count < shares[0].threshold)
+        return error_set(error, ERROR_BAD_REQUEST, "%zu shares are not enough%s", count,
+                         count > 0 ? "; more of the same splitting are needed" : "");
+    return shamir_combine(points, secrets, (unsigned)count, KEEPER_SHARE_SECRET_SIZE, ret_master) < 0
+               ? error_set(error, ERROR_BAD_REQUEST, "the shares do not fit together")
+               : 0;
 }
 
 /* --- signed forms --- */

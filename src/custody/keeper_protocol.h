@@ -80,6 +80,12 @@ typedef enum KeeperField {
     KEEPER_FIELD_DIGEST,
     KEEPER_FIELD_SET,
     KEEPER_FIELD_SIGNATURE,
+    KEEPER_FIELD_RETIRED,
+    KEEPER_FIELD_ROTATING,
+    KEEPER_FIELD_WRAPPED,
+    KEEPER_FIELD_COUNT,
+    KEEPER_FIELD_THRESHOLD,
+    KEEPER_FIELD_SHARE,
 } KeeperField;
 
 typedef enum KeeperRequest {
@@ -120,6 +126,26 @@ const char *secret_alphabet_to_string(SecretAlphabet alphabet);
 SecretAlphabet secret_alphabet_from_string(const char *text);
 /* The characters, e.g. "0123456789abcdef". */
 const char *secret_alphabet_characters(SecretAlphabet alphabet);
+
+/* --- escrow --- */
+
+/* One share of the master key: "BSS1", set (4 bytes, the same for all shares of one splitting), threshold,
+ * point, the share itself, the first 4 bytes of the SHA-256 of all that. As text: "bastide-share-1:" and
+ * hexadecimal. */
+enum {
+    KEEPER_SHARES_MAX = 16,
+    KEEPER_SHARE_SECRET_SIZE = 32,
+    KEEPER_SHARE_SIZE = 4 + 4 + 1 + 1 + KEEPER_SHARE_SECRET_SIZE + 4,
+};
+typedef struct KeeperShare {
+    uint8_t set[4], threshold, point, secret[KEEPER_SHARE_SECRET_SIZE];
+} KeeperShare;
+void keeper_share_encode(const KeeperShare *share, uint8_t ret_bytes[static KEEPER_SHARE_SIZE]);
+/* -EBADMSG for what is none or was mistyped. */
+int keeper_share_decode(const uint8_t *bytes, size_t size, KeeperShare *ret_share);
+/* Gives the key; says which share is wrong, doubled, of another set, or how many are missing. */
+int keeper_shares_combine(const KeeperShare *shares, size_t count,
+                          uint8_t ret_master[static KEEPER_SHARE_SECRET_SIZE], Error *error);
 
 /* --- signed forms --- */
 

@@ -12,7 +12,7 @@
 typedef enum SealedClass {
     SEALED_SELF = 1, /* opened for the manager itself */
     SEALED_TASK = 2, /* never opened for the manager, only re-sealed to a provisioner */
-    SEALED_USER = 3, /* read through the API, audited first */
+    SEALED_USER = 3, /* read through the API, audited first; also re-sealed to a provisioner for a task */
     _SEALED_CLASS_MAX,
     _SEALED_CLASS_INVALID = -22,
 } SealedClass;

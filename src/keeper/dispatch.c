@@ -20,10 +20,16 @@ static const struct {
     {KEEPER_PUBLIC, handle_public, true},
     {KEEPER_IMPORT_CA, handle_import_ca, true},
     {KEEPER_ROTATE_DATA_KEYS, handle_rotate_data_keys, true},
+    {KEEPER_RETIRE_DATA_KEYS, handle_retire_data_keys, true},
+    {KEEPER_SHRED_TENANT, handle_shred_tenant, true},
+    {KEEPER_ROTATE_MASTER, handle_rotate_master, true},
+    {KEEPER_SPLIT_MASTER, handle_split_master, true},
+    {KEEPER_CHECK_SHARES, handle_check_shares, false},
     {KEEPER_SEAL_VALUE, handle_seal_value, true},
     {KEEPER_OPEN_VALUE, handle_open_value, true},
     {KEEPER_RESEAL_VALUE, handle_reseal_value, true},
     {KEEPER_GENERATE_SECRET, handle_generate_secret, true},
+    {KEEPER_RENEW_VALUE, handle_renew_value, true},
     {KEEPER_ISSUE_CERTIFICATE, handle_issue_certificate, true},
     {KEEPER_ENROL_PROVISIONER, handle_enrol_provisioner, true},
     {KEEPER_REMOVE_PROVISIONER, handle_remove_provisioner, true},
@@ -80,6 +86,16 @@ int request_secret(const Request *request, KeeperField tag, Secret **ret_secret,
         return error_set(error, ERROR_BAD_REQUEST, "a field of the request is missing");
     *ret_secret = secret_new(data, size);
     return *ret_secret ? 0 : error_set(error, ERROR_INTERNAL, "no guarded memory");
+}
+
+int request_optional_secret(const Request *request, KeeperField tag, Secret **ret_secret, Error *error)
+{
+    const uint8_t *data;
+    size_t size;
+
+    if (message_get_bytes(&request->view, (uint8_t)tag, 0, &data, &size) < 0)
+        return 0;
+    return request_secret(request, tag, ret_secret, error);
 }
 
 void request_note(Request *request, const char *name, const char *value)

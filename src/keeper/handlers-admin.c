@@ -16,17 +16,16 @@ int handle_status(Request *request, Error *error)
 
     if (r >= 0)
         r = message_put_string(request->reply, KEEPER_FIELD_VERSION, BASTIDE_VERSION);
-    return r < 0 ? r : message_put_u32(request->reply, KEEPER_FIELD_GENERATION, request->keeper->generation);
-}
-
-static int optional_secret(const Request *request, KeeperField tag, Secret **ret_secret, Error *error)
-{
-    const uint8_t *data;
-    size_t size;
-
-    if (message_get_bytes(&request->view, (uint8_t)tag, 0, &data, &size) < 0)
-        return 0;
-    return request_secret(request, tag, ret_secret, error);
+    if (r >= 0)
+        r = message_put_u32(request->reply, KEEPER_FIELD_GENERATION, request->keeper->generation);
+    if (r >= 0)
+        r = message_put_u32(request->reply, KEEPER_FIELD_RETIRED, request->keeper->retired);
+    if (r >= 0)
+        r = message_put_u32(request->reply, KEEPER_FIELD_ROTATING, vault_is_rotating(request->keeper->vault));
+    return r < 0 ? r
+                 : message_put_u32(request->reply, KEEPER_FIELD_WRAPPED,
+                                   request->keeper->state != KEEPER_STATE_UNINITIALISED &&
+                                       vault_is_wrapped(request->keeper->vault));
 }
 
 static int put_trust(Request *request)
@@ -41,9 +40,9 @@ int handle_initialise(Request *request, Error *error)
     int r = request_text(request, KEEPER_FIELD_ORGANISATION, &organisation, error);
 
     if (r >= 0)
-        r = optional_secret(request, KEEPER_FIELD_CA_KEY, &ca_key, error);
+        r = request_optional_secret(request, KEEPER_FIELD_CA_KEY, &ca_key, error);
     if (r >= 0)
-        r = optional_secret(request, KEEPER_FIELD_PASSPHRASE, &passphrase, error);
+        r = request_optional_secret(request, KEEPER_FIELD_PASSPHRASE, &passphrase, error);
     if (r < 0)
         return r;
     ca_certificate = message_get_string(&request->view, KEEPER_FIELD_CA_CERTIFICATE, 0);
@@ -126,14 +125,4 @@ int handle_import_ca(Request *request, Error *error)
         return r;
     log_notice("the certificate authority was replaced");
     return put_trust(request);
-}
-
-int handle_rotate_data_keys(Request *request, Error *error)
-{
-    int r = keeper_rotate(request->keeper, error);
-
-    if (r < 0)
-        return r;
-    request_note_number(request, "generation", request->keeper->generation);
-    return message_put_u32(request->reply, KEEPER_FIELD_GENERATION, request->keeper->generation);
 }

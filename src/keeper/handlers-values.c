@@ -106,9 +106,26 @@ int handle_seal_value(Request *request, Error *error)
     return put_sealed(request, sealed_class, &name, plain, size, error);
 }
 
+/* What may be done with values of a class: bits by SealedClass. */
+enum {
+    CLASSES_OPENED = 1 << SEALED_SELF | 1 << SEALED_USER,
+    CLASSES_DELIVERED = 1 << SEALED_TASK | 1 << SEALED_USER,
+    CLASSES_ALL = CLASSES_OPENED | CLASSES_DELIVERED,
+};
+
+static int check_class(SealedClass sealed_class, unsigned classes, Error *error)
+{
+    if (classes & 1U << sealed_class)
+        return 0;
+    return error_set(error, ERROR_FORBIDDEN,
+                     sealed_class == SEALED_TASK
+                         ? "values of the class task are opened by the provisioner that runs the task"
+                         : "values of the class self are never sealed for a provisioner");
+}
+
 /* The class in the header is bound by the associated data, so checking it before opening is enough. */
-static int open_sealed(Request *request, const ValueName *name, bool is_task, Secret **ret_plain,
-                       Error *error)
+static int open_sealed(Request *request, const ValueName *name, unsigned classes, SealedClass *ret_class,
+                       Secret **ret_plain, Error *error)
 {
     _cleanup_buffer_ Buffer associated = BUFFER_INIT;
     _cleanup_free_ uint8_t *plain = NULL;
@@ -121,11 +138,12 @@ static int open_sealed(Request *request, const ValueName *name, bool is_task, Se
     if (r < 0 || sealed_value_parse(sealed, size, &header) < 0)
         return error_set(error, ERROR_BAD_REQUEST, "this is not a sealed value");
     request_note(request, "class", sealed_class_to_string(header.sealed_class));
-    if ((header.sealed_class == SEALED_TASK) != is_task)
-        return error_set(error, ERROR_FORBIDDEN,
-                         is_task
-                             ? "only values of the class task are sealed for a provisioner"
-                             : "values of the class task are opened by the provisioner that runs the task");
+    r = check_class(header.sealed_class, classes, error);
+    if (r < 0)
+        return r;
+    *ret_class = header.sealed_class;
+    if (header.generation <= request->keeper->retired)
+        return error_set(error, ERROR_CRYPTO, "the keys of this value's generation were destroyed");
     if (header.generation > request->keeper->generation)
         return error_set(error, ERROR_CRYPTO, "the sealed value is of a generation that does not exist yet");
     r = keyring_get(request->keeper->keyring, name->tenant, header.generation, false, &key, error);
@@ -151,13 +169,28 @@ int handle_open_value(Request *request, Error *error)
 {
     _cleanup_(value_name_done) ValueName name = {0};
     _cleanup_secret_ Secret *plain = NULL;
+    SealedClass sealed_class;
     int r = get_name(request, &name, error);
 
     if (r >= 0)
-        r = open_sealed(request, &name, false, &plain, error);
+        r = open_sealed(request, &name, CLASSES_OPENED, &sealed_class, &plain, error);
     if (r < 0)
         return r;
     return message_put_bytes(request->reply, KEEPER_FIELD_PLAINTEXT, secret_bytes(plain), secret_size(plain));
+}
+
+/* The same value under the present data key; its plaintext does not leave the keeper. */
+int handle_renew_value(Request *request, Error *error)
+{
+    _cleanup_(value_name_done) ValueName name = {0};
+    _cleanup_secret_ Secret *plain = NULL;
+    SealedClass sealed_class;
+    int r = get_name(request, &name, error);
+
+    if (r >= 0)
+        r = open_sealed(request, &name, CLASSES_ALL, &sealed_class, &plain, error);
+    return r < 0 ? r
+                 : put_sealed(request, sealed_class, &name, secret_bytes(plain), secret_size(plain), error);
 }
 
 int handle_reseal_value(Request *request, Error *error)
@@ -167,6 +200,7 @@ int handle_reseal_value(Request *request, Error *error)
     _cleanup_free_ char *provisioner = NULL;
     _cleanup_buffer_ Buffer envelope = BUFFER_INIT;
     uint8_t key[ENVELOPE_KEY_SIZE];
+    SealedClass sealed_class;
     int r = get_name(request, &name, error);
 
     if (r >= 0)
@@ -176,7 +210,7 @@ int handle_reseal_value(Request *request, Error *error)
     request_note(request, "provisioner", provisioner);
     r = provisioner_envelope_key(request->keeper, provisioner, key, error);
     if (r >= 0)
-        r = open_sealed(request, &name, true, &plain, error);
+        r = open_sealed(request, &name, CLASSES_DELIVERED, &sealed_class, &plain, error);
     if (r < 0)
         return r;
     r = envelope_seal(key, name.context, secret_bytes(plain), secret_size(plain), &envelope);

@@ -15,6 +15,11 @@ const ConfigKey keeper_config_keys[] = {
      "the user (name or number) that the keeper becomes after its start"},
     {"keeper", "manager_user", CONFIG_STRING, offsetof(KeeperConfig, manager_user), "bastide", 0, 0,
      "the user (name or number) of the manager; nobody else but root may ask"},
+    {"keeper", "passphrase_credential", CONFIG_STRING, offsetof(KeeperConfig, passphrase_credential), NULL, 0,
+     0,
+     "name of the credential of the service manager (LoadCredentialEncrypted=) that holds the passphrase of "
+     "a "
+     "wrapped master key; absent = unsealed by command"},
     {"keeper", "lock_memory", CONFIG_STRING, offsetof(KeeperConfig, lock_memory), "required", 0, 0,
      "\"required\": no start unless all memory is locked, so that no key reaches the swap; \"attempt\": a "
      "warning"},
@@ -57,6 +62,15 @@ static int check_users(const KeeperConfig *config, Error *error)
     return 0;
 }
 
+/* A file name below $CREDENTIALS_DIRECTORY. */
+static int check_credential(const char *name, Error *error)
+{
+    if (!name || (name_is_valid(name) && *name != '.'))
+        return 0;
+    return error_set_field(error, ERROR_CONFIGURATION, "keeper.passphrase_credential",
+                           "a credential's name has letters, digits, '_', '.' and '-'");
+}
+
 static int check_words(KeeperConfig *config, Error *error)
 {
     LogLevel level = log_level_from_string(config->log_level);
@@ -80,6 +94,8 @@ int keeper_config_load(const char *path, bool may_be_absent, KeeperConfig *confi
 
     if (r >= 0)
         r = check_words(config, error);
+    if (r >= 0)
+        r = check_credential(config->passphrase_credential, error);
     if (r >= 0)
         r = find_user(config->user, "keeper.user", &config->uid, &config->gid, error);
     if (r >= 0)

@@ -11,7 +11,8 @@
 typedef struct KeeperConfig {
     char *directory, *socket;
     char *user, *manager_user;
-    char *lock_memory; /* "required" or "attempt" */
+    char *passphrase_credential; /* NULL = none */
+    char *lock_memory;           /* "required" or "attempt" */
     char *log_level, *log_format;
     /* resolved */
     uid_t uid, manager_uid;

@@ -16,6 +16,7 @@ struct Keeper {
     KeeperState state;
     /* while open */
     uint32_t generation; /* of the data keys */
+    uint32_t retired;    /* keys of generations up to this one are destroyed; 0 = none */
     char *organisation;
     Authority *authority;
     Keyring *keyring;
@@ -41,6 +42,8 @@ int request_text_list(const Request *request, KeeperField tag, size_t maximum, S
 int request_fixed(const Request *request, KeeperField tag, size_t size, const uint8_t **ret_data,
                   Error *error);
 int request_secret(const Request *request, KeeperField tag, Secret **ret_secret, Error *error);
+/* Left NULL when the field is absent. */
+int request_optional_secret(const Request *request, KeeperField tag, Secret **ret_secret, Error *error);
 /* Adds ` name="value"` to the line in the log. */
 void request_note(Request *request, const char *name, const char *value);
 void request_note_number(Request *request, const char *name, uint64_t value);
@@ -52,10 +55,16 @@ int handle_seal(Request *request, Error *error);
 int handle_public(Request *request, Error *error);
 int handle_import_ca(Request *request, Error *error);
 int handle_rotate_data_keys(Request *request, Error *error);
+int handle_retire_data_keys(Request *request, Error *error);
+int handle_shred_tenant(Request *request, Error *error);
+int handle_rotate_master(Request *request, Error *error);
+int handle_split_master(Request *request, Error *error);
+int handle_check_shares(Request *request, Error *error);
 int handle_seal_value(Request *request, Error *error);
 int handle_open_value(Request *request, Error *error);
 int handle_reseal_value(Request *request, Error *error);
 int handle_generate_secret(Request *request, Error *error);
+int handle_renew_value(Request *request, Error *error);
 int handle_issue_certificate(Request *request, Error *error);
 int handle_enrol_provisioner(Request *request, Error *error);
 int handle_remove_provisioner(Request *request, Error *error);
@@ -70,6 +79,9 @@ int keeper_open(Keeper *keeper, const Secret *passphrase, Error *error);
 void keeper_close(Keeper *keeper);
 int keeper_import_ca(Keeper *keeper, const char *ca_certificate, const Secret *ca_key, Error *error);
 int keeper_rotate(Keeper *keeper, Error *error);
+/* Destroys the data keys of all generations before `oldest`. */
+int keeper_retire(Keeper *keeper, uint32_t oldest, unsigned *ret_count, Error *error);
+int keeper_shred(Keeper *keeper, const char *tenant, unsigned *ret_count, Error *error);
 
 /* --- provisioners (provisioners.c) --- */
 

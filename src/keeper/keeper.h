@@ -30,6 +30,8 @@ KeeperState keeper_state(const Keeper *keeper);
  * master key. */
 int keeper_initialise(Keeper *keeper, const char *organisation, const char *ca_certificate,
                       const Secret *ca_key, const Secret *passphrase, Error *error);
+/* Opens a sealed keeper whose master key is wrapped. */
+int keeper_unseal(Keeper *keeper, const Secret *passphrase, Error *error);
 /* What to trust; PEM, borrowed; NULL unless open. */
 const char *keeper_trust(const Keeper *keeper);
 

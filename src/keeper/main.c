@@ -19,14 +19,14 @@
 #include "crypto/x509.h"
 #include "custody/keeper_client.h"
 #include "keeper/confine.h"
+#include "keeper/escrow.h"
+#include "keeper/input.h"
 #include "keeper/keeper-config.h"
 #include "keeper/keeper.h"
 #include "keeper/server.h"
 
 #define CONFIG_PATH_DEFAULT BASTIDE_PREFIX "/etc/keeper.conf"
 #define CALL_TIMEOUT        (60 * USEC_PER_SEC)
-
-enum { PASSPHRASE_LIMIT = 1024 };
 
 #if defined(__SANITIZE_ADDRESS__)
 /* The leak checker attaches to the process, which the keeper forbids; leaks are looked for in the unit tests.
@@ -118,8 +118,26 @@ static int open_signals(int *ret_descriptor, Error *error)
                                : 0;
 }
 
+/* The passphrase that the service manager hands over, read while this may still be root; NULL = none. */
+static int read_credential(const KeeperConfig *config, Secret **ret_passphrase, Error *error)
+{
+    const char *directory = getenv("CREDENTIALS_DIRECTORY");
+    _cleanup_free_ char *path = NULL;
+
+    if (!config->passphrase_credential)
+        return 0;
+    if (!directory)
+        return error_set(error, ERROR_CONFIGURATION,
+                         "passphrase_credential needs a service manager that hands over credentials "
+                         "(LoadCredentialEncrypted=%s:FILE)",
+                         config->passphrase_credential);
+    path = path_join(directory, config->passphrase_credential);
+    return input_read_passphrase(path, ret_passphrase, error);
+}
+
 /* Everything that needs root, then none of it any more. */
-static int prepare(const KeeperConfig *config, int *ret_listener, int *ret_signals, Error *error)
+static int prepare(const KeeperConfig *config, int *ret_listener, int *ret_signals, Secret **ret_passphrase,
+                   Error *error)
 {
     bool keeps_capability = false;
     int r = make_directories(config, error);
@@ -133,6 +151,8 @@ static int prepare(const KeeperConfig *config, int *ret_listener, int *ret_signa
     if (r >= 0)
         r = confine_memory(config->is_lock_required, &keeps_capability, error);
     if (r >= 0)
+        r = read_credential(config, ret_passphrase, error);
+    if (r >= 0)
         r = server_listen(config->socket, config->uid, config->manager_gid, ret_listener, error);
     if (r >= 0)
         r = confine_user(config->uid, config->gid, keeps_capability, error);
@@ -144,12 +164,16 @@ static int serve(const KeeperConfig *config, Error *error)
     _cleanup_close_ int listener = -1, signals = -1, notifier = open_notify();
     _cleanup_keeper_ Keeper *keeper = NULL;
     ServerSettings settings = {.manager_uid = config->manager_uid, .clock = &system_clock};
-    int r = prepare(config, &listener, &signals, error);
+    _cleanup_secret_ Secret *passphrase = NULL;
+    int r = prepare(config, &listener, &signals, &passphrase, error);
 
     if (r >= 0)
         r = keeper_new(config->directory, &system_clock, &keeper, error);
+    if (r >= 0 && passphrase && keeper_state(keeper) == KEEPER_STATE_SEALED)
+        r = keeper_unseal(keeper, passphrase, error);
     if (r < 0)
         return r;
+    passphrase = secret_free(passphrase);
     settings.listener = listener;
     settings.signals = signals;
     log_notice("version %s, %s, on %s", BASTIDE_VERSION, keeper_state_to_string(keeper_state(keeper)),
@@ -173,39 +197,6 @@ static int verb_run(const ParsedOptions *options, void *context)
 }
 
 /* --- administration --- */
-
-/* A file, or standard input for "-". Without the line's end. */
-static int read_passphrase(const char *path, Secret **ret_passphrase, Error *error)
-{
-    char buffer[PASSPHRASE_LIMIT + 2], *content = NULL;
-    size_t size = 0;
-    int r = 0;
-
-    if (string_equal(path, "-")) {
-        ssize_t count = read_full(STDIN_FILENO, buffer, sizeof(buffer));
-
-        r = count < 0 ? (int)count : 0;
-        size = count < 0 ? 0 : (size_t)count;
-        content = memory_duplicate(buffer, size + 1);
-        memory_wipe(buffer, sizeof(buffer));
-    } else
-        r = file_read_private(path, geteuid(), sizeof(buffer), &content, &size);
-    if (r == -EPERM)
-        return error_set(error, ERROR_INSECURE, "%s must be a plain file that only its owner can read", path);
-    if (r < 0) {
-        free(content);
-        return error_set_errno(error, ERROR_IO, -r, "cannot read the passphrase from %s", path);
-    }
-    while (size > 0 && (content[size - 1] == '\n' || content[size - 1] == '\r'))
-        size--;
-    if (size == 0 || size > PASSPHRASE_LIMIT)
-        r = error_set(error, ERROR_BAD_REQUEST, "a passphrase has 1 to %d bytes", PASSPHRASE_LIMIT);
-    else
-        *ret_passphrase = secret_new(content, size);
-    memory_wipe(content, size);
-    free(content);
-    return r;
-}
 
 typedef struct GivenCa {
     char *certificate;
@@ -250,7 +241,7 @@ static int read_ca(const ParsedOptions *options, GivenCa *ca, Error *error)
     if (!certificate || !key)
         return error_set(error, ERROR_BAD_REQUEST, "--ca-certificate and --ca-key are given together");
     if (passphrase_path)
-        r = read_passphrase(passphrase_path, &passphrase, error);
+        r = input_read_passphrase(passphrase_path, &passphrase, error);
     if (r < 0)
         return r;
     r = file_read(certificate, CHAIN_LIMIT, &ca->certificate, &size);
@@ -294,7 +285,7 @@ static int initialise(const ParsedOptions *options, const KeeperConfig *config, 
     int r = read_ca(options, &ca, error);
 
     if (r >= 0 && path)
-        r = read_passphrase(path, &passphrase, error);
+        r = input_read_passphrase(path, &passphrase, error);
     if (r < 0)
         return r;
     organisation = organisation ? organisation : "Bastide";
@@ -339,8 +330,11 @@ static int show_status(const ParsedOptions *options, const KeeperConfig *config,
     int r = keeper_client_status(client, &status, error);
 
     if (r >= 0)
-        *ret_text = string_format("state       %s\nversion     %s\ngeneration  %u\n",
-                                  keeper_state_to_string(status.state), status.version, status.generation);
+        *ret_text = string_format("state       %s\nversion     %s\ngeneration  %u\nretired     %u\n"
+                                  "master key  %s%s\n",
+                                  keeper_state_to_string(status.state), status.version, status.generation,
+                                  status.retired, status.is_wrapped ? "wrapped" : "in its file",
+                                  status.is_rotating ? ", being replaced" : "");
     return r;
 }
 
@@ -372,7 +366,7 @@ static int unseal(const ParsedOptions *options, const KeeperConfig *config, char
     const char *path = options_get(options, "passphrase");
     _cleanup_keeper_client_ KeeperClient *client = open_client(config);
     _cleanup_secret_ Secret *passphrase = NULL;
-    int r = read_passphrase(path ? path : "-", &passphrase, error);
+    int r = input_read_passphrase(path ? path : "-", &passphrase, error);
 
     return r < 0 ? r : keeper_client_unseal(client, passphrase, error);
 }
@@ -410,6 +404,128 @@ static int verb_rotate(const ParsedOptions *options, void *context)
     return administer(options, rotate);
 }
 
+/* --- master key --- */
+
+static int rotate_master(const ParsedOptions *options, const KeeperConfig *config, char **ret_text,
+                         Error *error)
+{
+    const char *path = options_get(options, "passphrase");
+    _cleanup_keeper_client_ KeeperClient *client = open_client(config);
+    _cleanup_secret_ Secret *passphrase = NULL;
+    bool is_left = true;
+    int r = path ? input_read_passphrase(path, &passphrase, error) : 0;
+
+    while (r >= 0 && is_left) {
+        r = keeper_client_rotate_master(client, passphrase, &is_left, error);
+        passphrase = secret_free(passphrase);
+    }
+    if (r >= 0)
+        *ret_text =
+            string_duplicate("The master key was replaced. Earlier shares of it are worthless: split the "
+                             "new one with 'bastide-keeper escrow'.\n");
+    return r;
+}
+
+static int verb_rotate_master(const ParsedOptions *options, void *context)
+{
+    return administer(options, rotate_master);
+}
+
+static int read_number(const ParsedOptions *options, const char *name, uint32_t *ret_number, Error *error)
+{
+    const char *text = options_get(options, name);
+    uint64_t number;
+
+    if (!text || string_to_u64(text, KEEPER_SHARES_MAX, &number) < 0 || number < 2)
+        return error_set_field(error, ERROR_BAD_REQUEST, name, "--%s is a number from 2 to %d", name,
+                               KEEPER_SHARES_MAX);
+    *ret_number = (uint32_t)number;
+    return 0;
+}
+
+static int escrow(const ParsedOptions *options, const KeeperConfig *config, char **ret_text, Error *error)
+{
+    const char *directory = options_get(options, "output");
+    _cleanup_keeper_client_ KeeperClient *client = open_client(config);
+    uint32_t threshold = 0, count = 0;
+    int r = read_number(options, "shares", &count, error);
+
+    if (r >= 0)
+        r = read_number(options, "threshold", &threshold, error);
+    if (r >= 0 && !directory)
+        r = error_set(error, ERROR_BAD_REQUEST, "--output DIR is needed; it gets one file a share");
+    if (r >= 0)
+        r = escrow_split(client, threshold, count, directory, error);
+    if (r >= 0)
+        *ret_text =
+            string_format("%u shares in %s; any %u of them give the master key back. Hand each to another "
+                          "person, then remove the files.\n",
+                          count, directory, threshold);
+    return r;
+}
+
+static int verb_escrow(const ParsedOptions *options, void *context)
+{
+    return administer(options, escrow);
+}
+
+static int read_shares(const ParsedOptions *options, EscrowShares *shares, Error *error)
+{
+    const char *path;
+    int r = 0;
+
+    for (unsigned i = 0; r >= 0 && (path = options_get_nth(options, "share", i)); i++)
+        r = input_read_shares(path, shares->bytes, &shares->count, error);
+    if (r >= 0 && shares->count == 0)
+        r = error_set(error, ERROR_BAD_REQUEST, "--share FILE is needed, once for each share");
+    return r;
+}
+
+static int drill(const ParsedOptions *options, const KeeperConfig *config, char **ret_text, Error *error)
+{
+    _cleanup_keeper_client_ KeeperClient *client = open_client(config);
+    _cleanup_(escrow_shares_done) EscrowShares shares = {0};
+    int r = read_shares(options, &shares, error);
+
+    if (r >= 0)
+        r = keeper_client_check_shares(client, (const uint8_t(*)[KEEPER_SHARE_SIZE])shares.bytes,
+                                       shares.count, error);
+    if (r >= 0)
+        *ret_text =
+            string_format("These %zu shares give the master key of %s.\n", shares.count, config->directory);
+    return r;
+}
+
+static int verb_drill(const ParsedOptions *options, void *context)
+{
+    return administer(options, drill);
+}
+
+static int restore(const ParsedOptions *options, const KeeperConfig *config, char **ret_text, Error *error)
+{
+    const char *path = options_get(options, "passphrase");
+    _cleanup_(escrow_shares_done) EscrowShares shares = {0};
+    _cleanup_secret_ Secret *passphrase = NULL;
+    int r = read_shares(options, &shares, error);
+
+    if (r >= 0 && path)
+        r = input_read_passphrase(path, &passphrase, error);
+    if (r >= 0)
+        r = confine_process(error);
+    if (r >= 0)
+        r = confine_user(config->uid, config->gid, false, error);
+    if (r >= 0)
+        r = escrow_restore(config, &shares, passphrase, error);
+    if (r >= 0)
+        *ret_text = string_format("The master key of %s is restored; start the keeper.\n", config->directory);
+    return r;
+}
+
+static int verb_restore(const ParsedOptions *options, void *context)
+{
+    return administer(options, restore);
+}
+
 #define CA_OPTIONS                                                                                           \
     {"ca-certificate", 0, "FILE", "PEM certificate of the authority to use, with its chain", false},         \
         {"ca-key", 0, "FILE", "its private key (PEM, mode 0600)", false},                                    \
@@ -426,6 +542,26 @@ static const Option init_options[] = {
 static const Option import_options[] = {CA_OPTIONS, {0}};
 static const Option unseal_options[] = {
     {"passphrase", 0, "FILE", "read the passphrase from FILE (default: standard input)", false},
+    {0},
+};
+static const Option rotate_master_options[] = {
+    {"passphrase", 0, "FILE", "wrap the new master key with the passphrase in FILE; - is standard input",
+     false},
+    {0},
+};
+static const Option escrow_options[] = {
+    {"shares", 0, "N", "how many shares are made, up to 16", false},
+    {"threshold", 0, "M", "how many of them are needed together", false},
+    {"output", 0, "DIR", "where the files share-1 to share-N go; made with mode 0700", false},
+    {0},
+};
+static const Option drill_options[] = {
+    {"share", 0, "FILE", "a share, or several, one a line; - is standard input", true},
+    {0},
+};
+static const Option restore_options[] = {
+    {"share", 0, "FILE", "a share, or several, one a line; - is standard input", true},
+    {"passphrase", 0, "FILE", "wrap the master key with the passphrase in FILE", false},
     {0},
 };
 static const Option no_options[] = {{0}};
@@ -449,7 +585,19 @@ static const Verb verbs[] = {
     {"seal", "", 0, 0, no_options, "forget all keys in memory",
      "Afterwards the keeper answers nothing until it is unsealed or started again.", verb_seal},
     {"rotate", "", 0, 0, no_options, "seal new values under new data keys",
-     "Values sealed earlier still open.", verb_rotate},
+     "The manager seals all earlier values anew by and by; then the old keys are destroyed.", verb_rotate},
+    {"rotate-master", "", 0, 0, rotate_master_options, "replace the master key",
+     "Moves every file to a new master key, in steps between which the keeper serves. When it was "
+     "interrupted, "
+     "the same command goes on. Also the way to another passphrase, or to none.",
+     verb_rotate_master},
+    {"escrow", "", 0, 0, escrow_options, "split the master key among several people",
+     "Any M of the N shares give the master key back; fewer tell nothing about it.", verb_escrow},
+    {"drill", "", 0, 0, drill_options, "check that shares would give the master key back",
+     "Changes nothing. Do it whenever somebody who has a share leaves, and once a year.", verb_drill},
+    {"restore", "", 0, 0, restore_options, "bring a lost master key or passphrase back from shares",
+     "With the keeper stopped and its directory (without the master key, from a backup) in place.",
+     verb_restore},
     {0},
 };
 

@@ -11,7 +11,7 @@
 
 enum { STATE_LIMIT = 4 + 64, GENERATION_MAX = 1000000 };
 
-static const char state_name[] = "state";
+static const char state_name[] = "state", retired_name[] = "retired";
 static const struct {
     const char *name;
     size_t offset;
@@ -58,6 +58,21 @@ static int read_state(Keeper *keeper, Error *error)
     return 0;
 }
 
+static int read_retired(Keeper *keeper, Error *error)
+{
+    _cleanup_secret_ Secret *content = NULL;
+    int r = vault_read(keeper->vault, retired_name, 4, &content, error);
+    Reader reader;
+
+    keeper->retired = 0;
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    reader = READER(secret_bytes(content), secret_size(content));
+    return reader_u32(&reader, &keeper->retired) < 0
+               ? error_set(error, ERROR_CRYPTO, "the mark of retired keys is damaged")
+               : 0;
+}
+
 static int load_seeds(Keeper *keeper, Error *error)
 {
     for (size_t i = 0; i < ELEMENTSOF(seeds); i++) {
@@ -95,6 +110,8 @@ int keeper_open(Keeper *keeper, const Secret *passphrase, Error *error)
     if (r >= 0)
         r = read_state(keeper, error);
     if (r >= 0)
+        r = read_retired(keeper, error);
+    if (r >= 0)
         r = load_seeds(keeper, error);
     if (r >= 0)
         r = authority_load(keeper->vault, &keeper->authority, error);
@@ -105,6 +122,11 @@ int keeper_open(Keeper *keeper, const Secret *passphrase, Error *error)
     keeper->keyring = keyring_new(keeper->vault);
     keeper->state = KEEPER_STATE_OPEN;
     return 0;
+}
+
+int keeper_unseal(Keeper *keeper, const Secret *passphrase, Error *error)
+{
+    return keeper_open(keeper, passphrase, error);
 }
 
 /* What an interrupted set-up left. Data keys can only exist after `state` was written: with them, this is no
@@ -208,6 +230,31 @@ int keeper_rotate(Keeper *keeper, Error *error)
     if (r >= 0)
         keeper->generation++;
     return r;
+}
+
+int keeper_retire(Keeper *keeper, uint32_t oldest, unsigned *ret_count, Error *error)
+{
+    _cleanup_buffer_ Buffer mark = BUFFER_INIT;
+    uint32_t retired = MAX(oldest, (uint32_t)1) - 1;
+    int r = buffer_append_u32(&mark, MAX(retired, keeper->retired));
+
+    if (r < 0)
+        return error_set_errno(error, ERROR_INTERNAL, -r, "the mark cannot be written");
+    if (oldest > keeper->generation)
+        return error_set_field(error, ERROR_BAD_FIELD, "generation", "the present generation stays");
+    r = vault_write(keeper->vault, retired_name, mark.data, mark.size, error);
+    if (r < 0)
+        return r;
+    keeper->retired = MAX(retired, keeper->retired);
+    return keyring_retire(keeper->keyring, oldest, ret_count, error);
+}
+
+/* A new generation begins, so that a key which the tenant gets later is never one of those that are gone. */
+int keeper_shred(Keeper *keeper, const char *tenant, unsigned *ret_count, Error *error)
+{
+    int r = keeper_rotate(keeper, error);
+
+    return r < 0 ? r : keyring_shred(keeper->keyring, tenant, keeper->generation - 1, ret_count, error);
 }
 
 int keeper_new(const char *directory, const Clock *clock, Keeper **ret_keeper, Error *error)

@@ -12,10 +12,9 @@
 #include "base/memory.h"
 #include "base/string.h"
 #include "crypto/aead.h"
+#include "keeper/vault-internal.h"
 
 enum {
-    FILE_HEADER_SIZE = 4 + AEAD_NONCE_SIZE,
-    FILE_LIMIT = 4 * 1024 * 1024,
     WRAP_SALT_SIZE = 16,
     WRAP_HEADER_SIZE = 4 + 4 + 4 + WRAP_SALT_SIZE,
     WRAP_SIZE = WRAP_HEADER_SIZE + AEAD_NONCE_SIZE + AEAD_KEY_SIZE + AEAD_TAG_SIZE,
@@ -23,18 +22,14 @@ enum {
     WRAP_KIBIBYTES = 64 * 1024,
     WRAP_PASSES_MAX = 16,
     WRAP_KIBIBYTES_MAX = 1024 * 1024,
+    PASSPHRASE_MINIMUM = 12,
 };
 _Static_assert(WRAP_SALT_SIZE == crypto_pwhash_SALTBYTES, "salt of Argon2id");
+_Static_assert((int)WRAP_SIZE <= (int)VAULT_MASTER_FILE_MAX, "a master key file has room");
 
-static const char file_magic[4] = {'B', 'S', 'F', '1'};
+const char vault_file_magic[4] = {'B', 'S', 'F', '1'};
+const char vault_master_name[] = "master.key";
 static const char wrap_magic[4] = {'B', 'S', 'M', '1'};
-static const char master_name[] = "master.key";
-
-struct Vault {
-    char *directory;
-    int lock; /* descriptor that holds the lock */
-    Secret *master;
-};
 
 char *vault_path(const Vault *vault, const char *name)
 {
@@ -93,7 +88,7 @@ bool vault_exists(const Vault *vault, const char *name)
 
 bool vault_has_master(const Vault *vault)
 {
-    return vault_exists(vault, master_name);
+    return vault_exists(vault, vault_master_name);
 }
 
 bool vault_is_unlocked(const Vault *vault)
@@ -104,6 +99,9 @@ bool vault_is_unlocked(const Vault *vault)
 void vault_lock(Vault *vault)
 {
     vault->master = secret_free(vault->master);
+    vault->next = secret_free(vault->next);
+    free(vault->reached);
+    vault->reached = NULL;
 }
 
 /* --- master key --- */
@@ -161,32 +159,50 @@ static int unwrap(const Secret *passphrase, const uint8_t *file, uint8_t ret_mas
     return r;
 }
 
-int vault_create_master(Vault *vault, const Secret *passphrase, Error *error)
+int vault_master_encode(const Secret *master, const Secret *passphrase, uint8_t *ret_file, size_t *ret_size,
+                        Error *error)
 {
-    _cleanup_free_ char *path = vault_path(vault, master_name);
-    uint8_t master[AEAD_KEY_SIZE], wrapped[WRAP_SIZE];
     int r = 0;
 
-    if (passphrase && secret_size(passphrase) < 12)
-        return error_set(error, ERROR_INSECURE, "a passphrase needs at least 12 characters");
-    random_bytes(&system_random, master, sizeof(master));
+    if (passphrase && secret_size(passphrase) < PASSPHRASE_MINIMUM)
+        return error_set(error, ERROR_INSECURE, "a passphrase needs at least %d characters",
+                         PASSPHRASE_MINIMUM);
     if (passphrase)
-        r = wrap(passphrase, master, wrapped);
-    if (r >= 0)
-        r = passphrase ? file_write_new(path, wrapped, sizeof(wrapped), 0400)
-                       : file_write_new(path, master, sizeof(master), 0400);
-    if (r >= 0) {
-        vault->master = secret_new(master, sizeof(master));
-        r = vault->master ? 0 : -ENOMEM;
-    }
-    memory_wipe(master, sizeof(master));
-    return r < 0 ? error_set_errno(error, ERROR_IO, -r, "cannot write the master key") : 0;
+        r = wrap(passphrase, secret_bytes(master), ret_file);
+    else
+        memcpy(ret_file, secret_bytes(master), AEAD_KEY_SIZE);
+    *ret_size = passphrase ? WRAP_SIZE : AEAD_KEY_SIZE;
+    return r < 0 ? error_set_errno(error, ERROR_INTERNAL, -r, "cannot wrap the master key") : 0;
+}
+
+int vault_create_master(Vault *vault, const Secret *passphrase, Error *error)
+{
+    _cleanup_free_ char *path = vault_path(vault, vault_master_name);
+    _cleanup_secret_ Secret *master = NULL;
+    uint8_t bytes[AEAD_KEY_SIZE], file[VAULT_MASTER_FILE_MAX];
+    size_t size;
+    int r;
+
+    random_bytes(&system_random, bytes, sizeof(bytes));
+    master = secret_new(bytes, sizeof(bytes));
+    memory_wipe(bytes, sizeof(bytes));
+    if (!master)
+        return error_set(error, ERROR_INTERNAL, "no guarded memory for the master key");
+    r = vault_master_encode(master, passphrase, file, &size, error);
+    if (r < 0)
+        return r;
+    r = file_write_new(path, file, size, 0400);
+    memory_wipe(file, sizeof(file));
+    if (r < 0)
+        return error_set_errno(error, ERROR_IO, -r, "cannot write the master key");
+    vault->master = TAKE_PTR(master);
+    return 0;
 }
 
 /* Owned content; wipe it. */
 static int read_master_file(const Vault *vault, char **ret_content, size_t *ret_size, Error *error)
 {
-    _cleanup_free_ char *path = vault_path(vault, master_name);
+    _cleanup_free_ char *path = vault_path(vault, vault_master_name);
     int r = file_read_private(path, geteuid(), WRAP_SIZE, ret_content, ret_size);
 
     if (r == -EPERM)
@@ -247,7 +263,7 @@ int vault_unlock(Vault *vault, const Secret *passphrase, Error *error)
     r = take_master(vault, content, size, passphrase, error);
     memory_wipe(content, size);
     free(content);
-    return r;
+    return r < 0 ? r : vault_rotation_resume(vault, error);
 }
 
 /* --- files --- */
@@ -270,25 +286,31 @@ static char *associated_data(const char *name)
     return string_format("bastide-file-1 %s", name);
 }
 
-int vault_write(Vault *vault, const char *name, const void *data, size_t size, Error *error)
+int vault_write_under(Vault *vault, const Secret *key, const char *name, const void *data, size_t size,
+                      Error *error)
 {
     _cleanup_free_ char *path = vault_path(vault, name), *associated = associated_data(name);
     _cleanup_free_ uint8_t *file = NULL;
     int r;
 
-    ASSERT(vault->master);
-    file = memory_try_new_array(FILE_HEADER_SIZE + size + AEAD_TAG_SIZE, 1, FILE_LIMIT);
+    file = memory_try_new_array(VAULT_FILE_HEADER_SIZE + size + AEAD_TAG_SIZE, 1, VAULT_FILE_LIMIT);
     if (!file)
         return error_set(error, ERROR_TOO_LARGE, "%s would be too large", name);
-    memcpy(file, file_magic, sizeof(file_magic));
+    memcpy(file, vault_file_magic, sizeof(vault_file_magic));
     random_bytes(&system_random, file + 4, AEAD_NONCE_SIZE);
-    r = aead_seal(secret_bytes(vault->master), file + 4, associated, strlen(associated), data, size,
-                  file + FILE_HEADER_SIZE);
+    r = aead_seal(secret_bytes(key), file + 4, associated, strlen(associated), data, size,
+                  file + VAULT_FILE_HEADER_SIZE);
     if (r >= 0)
         r = make_parent(path);
     if (r >= 0)
-        r = file_write_atomic(path, file, FILE_HEADER_SIZE + size + AEAD_TAG_SIZE, 0600);
+        r = file_write_atomic(path, file, VAULT_FILE_HEADER_SIZE + size + AEAD_TAG_SIZE, 0600);
     return r < 0 ? error_set_errno(error, ERROR_IO, -r, "cannot write %s", name) : 0;
+}
+
+int vault_write(Vault *vault, const char *name, const void *data, size_t size, Error *error)
+{
+    ASSERT(vault->master);
+    return vault_write_under(vault, vault->next ? vault->next : vault->master, name, data, size, error);
 }
 
 int vault_write_secret(Vault *vault, const char *name, const Secret *secret, Error *error)
@@ -296,24 +318,34 @@ int vault_write_secret(Vault *vault, const char *name, const Secret *secret, Err
     return vault_write(vault, name, secret_bytes(secret), secret_size(secret), error);
 }
 
-static int open_file(Vault *vault, const char *name, const uint8_t *file, size_t size, Secret **ret_content)
+int vault_open_under(const Secret *key, const char *name, const uint8_t *file, size_t size,
+                     Secret **ret_content)
 {
     _cleanup_free_ char *associated = associated_data(name);
     _cleanup_free_ uint8_t *plain = NULL;
     size_t plain_size;
     int r;
 
-    if (size < FILE_HEADER_SIZE + AEAD_TAG_SIZE || memcmp(file, file_magic, sizeof(file_magic)) != 0)
+    if (size < VAULT_FILE_HEADER_SIZE + AEAD_TAG_SIZE ||
+        memcmp(file, vault_file_magic, sizeof(vault_file_magic)) != 0)
         return -EBADMSG;
-    plain_size = size - FILE_HEADER_SIZE - AEAD_TAG_SIZE;
+    plain_size = size - VAULT_FILE_HEADER_SIZE - AEAD_TAG_SIZE;
     plain = NEW_ARRAY(uint8_t, plain_size + 1);
-    r = aead_open(secret_bytes(vault->master), file + 4, associated, strlen(associated),
-                  file + FILE_HEADER_SIZE, plain_size + AEAD_TAG_SIZE, plain);
+    r = aead_open(secret_bytes(key), file + 4, associated, strlen(associated), file + VAULT_FILE_HEADER_SIZE,
+                  plain_size + AEAD_TAG_SIZE, plain);
     if (r < 0)
         return r;
     *ret_content = secret_new(plain, plain_size);
     memory_wipe(plain, plain_size);
     return *ret_content ? 0 : -ENOMEM;
+}
+
+/* While the master key is rotated a file lies under one of two keys. */
+static int open_file(Vault *vault, const char *name, const uint8_t *file, size_t size, Secret **ret_content)
+{
+    int r = vault_open_under(vault->master, name, file, size, ret_content);
+
+    return r == -EBADMSG && vault->next ? vault_open_under(vault->next, name, file, size, ret_content) : r;
 }
 
 int vault_read(Vault *vault, const char *name, size_t limit, Secret **ret_content, Error *error)
@@ -323,7 +355,7 @@ int vault_read(Vault *vault, const char *name, size_t limit, Secret **ret_conten
     int r;
 
     ASSERT(vault->master);
-    r = file_read_private(path, geteuid(), limit + FILE_HEADER_SIZE + AEAD_TAG_SIZE, &file, &size);
+    r = file_read_private(path, geteuid(), limit + VAULT_FILE_HEADER_SIZE + AEAD_TAG_SIZE, &file, &size);
     if (r == -ENOENT)
         return r;
     if (r == -EPERM)
@@ -346,4 +378,32 @@ int vault_remove(Vault *vault, const char *name, Error *error)
         return errno == ENOENT ? -ENOENT : error_set_errno(error, ERROR_IO, errno, "cannot remove %s", name);
     r = file_sync_parent(path);
     return r < 0 ? error_set_errno(error, ERROR_IO, -r, "cannot sync the removal of %s", name) : 0;
+}
+
+/* What the disk itself keeps of an overwritten block is beyond a program; but nothing else is left of it. */
+static int overwrite(const char *path)
+{
+    _cleanup_close_ int descriptor = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    uint8_t noise[4096];
+    struct stat status;
+    int r = 0;
+
+    if (descriptor < 0 || fstat(descriptor, &status) < 0)
+        return -errno;
+    random_bytes(&system_random, noise, sizeof(noise));
+    for (off_t done = 0; r >= 0 && done < status.st_size; done += (off_t)sizeof(noise))
+        r = write_full(descriptor, noise, MIN(sizeof(noise), (size_t)(status.st_size - done)));
+    return r >= 0 && fsync(descriptor) < 0 ? -errno : r;
+}
+
+int vault_destroy(Vault *vault, const char *name, Error *error)
+{
+    _cleanup_free_ char *path = vault_path(vault, name);
+    int r = overwrite(path);
+
+    if (r == -ENOENT)
+        return r;
+    if (r < 0)
+        return error_set_errno(error, ERROR_IO, -r, "cannot overwrite %s", name);
+    return vault_remove(vault, name, error);
 }

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/secret.h"
+#include "base/string.h"
 
 typedef struct Vault Vault;
 
@@ -26,6 +27,22 @@ int vault_create_master(Vault *vault, const Secret *passphrase, Error *error);
 /* Raw: passphrase NULL. A wrapped key without a passphrase gives -ENOKEY with ERROR_SEALED. */
 int vault_unlock(Vault *vault, const Secret *passphrase, Error *error);
 bool vault_is_wrapped(const Vault *vault);
+/* The new master key lies beside the old one until every file is under it: begun once, then moved on in
+ * steps, over any number of starts; in the meantime everything can be read and written. passphrase: of the
+ * new key, NULL = raw. Begins nothing when a rotation is under way. */
+int vault_rotation_begin(Vault *vault, const Secret *passphrase, Error *error);
+bool vault_is_rotating(const Vault *vault);
+/* Moves up to `maximum` files; ret_left: whether there are more to come. After the last one the old key is
+ * destroyed. */
+int vault_rotation_step(Vault *vault, unsigned maximum, bool *ret_left, Error *error);
+
+/* Borrowed, while unlocked: what the escrow splits. */
+const Secret *vault_master(const Vault *vault);
+/* Whether this is the master key of the directory (it opens `state`), also while the vault is locked. */
+int vault_check_master(Vault *vault, const Secret *master, Error *error);
+/* Writes the master key anew after it was lost, or its passphrase; the vault is locked and the key was
+ * checked. */
+int vault_restore_master(Vault *vault, const Secret *master, const Secret *passphrase, Error *error);
 /* Forgets the master key. */
 void vault_lock(Vault *vault);
 
@@ -36,5 +53,10 @@ int vault_write_secret(Vault *vault, const char *name, const Secret *secret, Err
 int vault_read(Vault *vault, const char *name, size_t limit, Secret **ret_content, Error *error);
 bool vault_exists(const Vault *vault, const char *name);
 int vault_remove(Vault *vault, const char *name, Error *error);
+/* Overwrites it, then removes it; -ENOENT as vault_remove. */
+int vault_destroy(Vault *vault, const char *name, Error *error);
+/* The files directly below a directory of the vault, sorted, without half-written ones; none when it is not
+ * there. */
+int vault_list(Vault *vault, const char *directory, StringList *names, Error *error);
 /* Owned absolute path. */
 char *vault_path(const Vault *vault, const char *name);

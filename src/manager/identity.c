@@ -150,6 +150,17 @@ static int issue(const ManagerConfig *config, IdentityKind kind, const Names *na
     return 0;
 }
 
+bool identity_is_there(const ManagerConfig *config)
+{
+    for (IdentityKind kind = 0; kind < _IDENTITY_MAX; kind++) {
+        _cleanup_free_ char *key = identity_key_path(config, kind),
+                            *chain = identity_chain_path(config, kind);
+        if (access(key, R_OK) < 0 || access(chain, R_OK) < 0)
+            return false;
+    }
+    return true;
+}
+
 int identity_ensure(const ManagerConfig *config, KeeperClient *keeper, unsigned *ret_changed, Error *error)
 {
     KeeperPublic public_ = {0};

@@ -14,5 +14,7 @@ char *identity_key_path(const ManagerConfig *config, IdentityKind kind);
 char *identity_chain_path(const ManagerConfig *config, IdentityKind kind);
 char *identity_ca_path(const ManagerConfig *config);
 
+/* Whether there are certificates to start with while the keeper is sealed. */
+bool identity_is_there(const ManagerConfig *config);
 /* Makes or renews what is missing or about to expire. ret_changed: bits by kind; may be NULL. */
 int identity_ensure(const ManagerConfig *config, KeeperClient *keeper, unsigned *ret_changed, Error *error);

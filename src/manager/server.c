@@ -48,7 +48,13 @@ static int ensure_identity(Server *server, unsigned *changed, Error *error)
 {
     _cleanup_keeper_client_ KeeperClient *keeper =
         keeper_client_new(server->config->keeper_socket, KEEPER_TIMEOUT);
-    return identity_ensure(server->config, keeper, changed, error);
+    int r = identity_ensure(server->config, keeper, changed, error);
+    if (r >= 0 || error->code != ERROR_SEALED || !identity_is_there(server->config))
+        return r;
+    /* With the certificates of before the status can be told; everything else waits. */
+    log_warning("The keeper is sealed; unseal it with 'bastide-keeper unseal'.");
+    error_clear(error);
+    return 0;
 }
 
 static void swap_generation(Server *server, IdentityKind kind)

@@ -27,6 +27,8 @@ PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, NONE, 0, "list prov
 PERMISSION_ROW(PROVISIONER_ENROL, "provisioner_enrol", SYSTEM, NONE, 0, "make enrolment tokens")
 PERMISSION_ROW(PROVISIONER_MANAGE, "provisioner_manage", SYSTEM, NONE, 0, "drain and remove provisioners")
 PERMISSION_ROW(AUDIT_LIST, "audit_list", SYSTEM, NONE, ROLES_OVERSIGHT, "read the audit trail")
+PERMISSION_ROW(KEYS_GET, "keys_get", SYSTEM, NONE, ROLES_OVERSIGHT, "see the state of the keys, never a key")
+PERMISSION_ROW(KEYS_MANAGE, "keys_manage", SYSTEM, NONE, 0, "rotate keys, destroy those of a tenant")
 PERMISSION_ROW(ADMINISTRATORS, "administrators", TENANT, NONE, ROLE_BIT(MANAGER),
                "see private objects of others in the tenant")
 PERMISSION_ROW(CATALOG_LIST, "catalog_list", TENANT, LIST, ROLES_MEMBERS, "list catalog documents")

@@ -33,11 +33,6 @@ SELECT COUNT(*) AS total!int FROM catalog_documents WHERE tenant = :tenant AND k
 SELECT kind, name, version, body FROM catalog_documents
 WHERE tenant = :tenant AND is_latest = 1 AND is_deleted = 0 ORDER BY kind, name;
 
--- sealed_value_put: exec
-INSERT INTO sealed_values (tenant, owner_kind, owner, name, context, value, created_at)
-VALUES (:tenant, :owner_kind, :owner, :name, :context, :value, :created_at)
-ON CONFLICT (tenant, owner_kind, owner, name) DO UPDATE SET context = excluded.context, value = excluded.value, created_at = excluded.created_at;
-
 -- sealed_value_get: one
 SELECT context, value FROM sealed_values WHERE tenant = :tenant AND owner_kind = :owner_kind AND owner = :owner AND name = :name;
 

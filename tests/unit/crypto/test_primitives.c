@@ -8,6 +8,7 @@
 #include "crypto/envelope.h"
 #include "crypto/hash.h"
 #include "crypto/password.h"
+#include "crypto/shamir.h"
 #include "crypto/sign.h"
 #include "crypto/start.h"
 #include "crypto/token.h"
@@ -249,6 +250,56 @@ static void test_envelope_refuses_weak_keys(void **state)
     assert_int_equal(sealed.size, 0);
 }
 
+/* FIPS 197, 4.2 and 4.2.1, and the inverse of its S-box example. */
+static void test_field_known_answers(void **state)
+{
+    assert_int_equal(shamir_multiply(0x57, 0x83), 0xc1);
+    assert_int_equal(shamir_multiply(0x57, 0x13), 0xfe);
+    assert_int_equal(shamir_multiply(0x57, 0x02), 0xae);
+    assert_int_equal(shamir_multiply(0x57, 0x10), 0x07);
+    assert_int_equal(shamir_invert(0x53), 0xca);
+    assert_int_equal(shamir_invert(0), 0);
+    for (unsigned i = 1; i < 256; i++)
+        assert_int_equal(shamir_multiply((uint8_t)i, shamir_invert((uint8_t)i)), 1);
+}
+
+/* Every choice of three shares out of five, and none of two. */
+static void test_shares(void **state)
+{
+    enum { SIZE = 32, COUNT = 5 };
+    uint8_t secret[SIZE], shares[COUNT * SIZE], result[SIZE], points[3];
+    const uint8_t *chosen[3];
+
+    random_bytes(&system_random, secret, sizeof(secret));
+    assert_int_equal(shamir_split(secret, SIZE, 3, COUNT, &system_random, shares), 0);
+    for (unsigned i = 0; i < COUNT; i++)
+        for (unsigned j = 0; j < COUNT; j++)
+            for (unsigned k = 0; k < COUNT; k++) {
+                const unsigned index[3] = {i, j, k};
+                int r;
+
+                for (unsigned n = 0; n < 3; n++) {
+                    points[n] = (uint8_t)(index[n] + 1);
+                    chosen[n] = shares + index[n] * SIZE;
+                }
+                r = shamir_combine(points, chosen, 3, SIZE, result);
+                if (i == j || j == k || i == k) {
+                    assert_int_equal(r, -EINVAL);
+                    continue;
+                }
+                assert_int_equal(r, 0);
+                assert_memory_equal(result, secret, SIZE);
+                assert_int_equal(shamir_combine(points, chosen, 2, SIZE, result), 0);
+                assert_memory_not_equal(result, secret, SIZE);
+            }
+    points[0] = 0;
+    assert_int_equal(shamir_combine(points, chosen, 3, SIZE, result), -EINVAL);
+    assert_int_equal(shamir_split(secret, SIZE, 1, COUNT, &system_random, shares), -EINVAL);
+    assert_int_equal(shamir_split(secret, SIZE, 4, 3, &system_random, shares), -EINVAL);
+    assert_int_equal(shamir_split(secret, SIZE, 2, SHAMIR_SHARES_MAX + 1, &system_random, shares), -EINVAL);
+    assert_int_equal(shamir_split(secret, 0, 2, 3, &system_random, shares), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +313,8 @@ int main(void)
         cmocka_unit_test(test_sign_known_answer),
         cmocka_unit_test(test_envelope),
         cmocka_unit_test(test_envelope_refuses_weak_keys),
+        cmocka_unit_test(test_field_known_answers),
+        cmocka_unit_test(test_shares),
     };
 
     if (crypto_start() < 0)

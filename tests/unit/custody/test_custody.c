@@ -38,9 +38,11 @@ static void test_table(void **state)
 /* Decision 1: what root may do the manager may not, and the other way round. */
 static void test_who(void **state)
 {
-    static const uint16_t root_only[] = {KEEPER_INITIALISE, KEEPER_UNSEAL, KEEPER_SEAL, KEEPER_IMPORT_CA,
-                                         KEEPER_ROTATE_DATA_KEYS};
-    static const uint16_t both[] = {KEEPER_STATUS, KEEPER_PUBLIC};
+    static const uint16_t root_only[] = {KEEPER_INITIALISE,  KEEPER_UNSEAL,        KEEPER_SEAL,
+                                         KEEPER_IMPORT_CA,   KEEPER_ROTATE_MASTER, KEEPER_SPLIT_MASTER,
+                                         KEEPER_CHECK_SHARES};
+    static const uint16_t both[] = {KEEPER_STATUS, KEEPER_PUBLIC, KEEPER_ROTATE_DATA_KEYS,
+                                    KEEPER_SHRED_TENANT};
 
     for (const MessageType *type = keeper_request_types; type->name; type++) {
         unsigned expected = KEEPER_PEER_MANAGER;

@@ -163,7 +163,8 @@ static void test_task_values(void **state)
     _cleanup_keeper_client_ KeeperClient *manager = client_as(*state, MANAGER_UID);
     _cleanup_provisioner_ Provisioner one = {0}, other = {0};
     _cleanup_secret_ Secret *plain = secret_of("cloud-password"), *received = NULL;
-    _cleanup_buffer_ Buffer sealed = BUFFER_INIT, envelope = BUFFER_INIT, user = BUFFER_INIT;
+    _cleanup_buffer_ Buffer sealed = BUFFER_INIT, envelope = BUFFER_INIT, user = BUFFER_INIT,
+                            self = BUFFER_INIT;
     Secret *opened = NULL;
 
     make_provisioner(&one);
@@ -197,9 +198,16 @@ static void test_task_values(void **state)
                                                      sealed.size, one.id, &envelope, &error));
     REFUSED(ERROR_CRYPTO, keeper_client_reseal_value(manager, "globex", "providers/1/password/1", sealed.data,
                                                      sealed.size, one.id, &envelope, &error));
-    CHECK(keeper_client_seal_value(manager, SEALED_USER, "acme", "x", plain, &user, &error));
-    REFUSED(ERROR_FORBIDDEN, keeper_client_reseal_value(manager, "acme", "x", user.data, user.size, one.id,
+    CHECK(keeper_client_seal_value(manager, SEALED_SELF, "acme", "x", plain, &self, &error));
+    REFUSED(ERROR_FORBIDDEN, keeper_client_reseal_value(manager, "acme", "x", self.data, self.size, one.id,
                                                         &envelope, &error));
+    /* A value of people may be used by a task as well. */
+    CHECK(keeper_client_seal_value(manager, SEALED_USER, "acme", "x", plain, &user, &error));
+    buffer_clear(&envelope);
+    CHECK(keeper_client_reseal_value(manager, "acme", "x", user.data, user.size, one.id, &envelope, &error));
+    received = secret_free(received);
+    assert_int_equal(envelope_open(one.envelope_key, "x", envelope.data, envelope.size, &received), 0);
+    assert_secret(received, "cloud-password");
     /* removed: nothing more for it */
     CHECK(keeper_client_remove_provisioner(manager, one.id, &error));
     REFUSED(ERROR_NOT_FOUND, keeper_client_reseal_value(manager, "acme", "providers/1/password/1",
@@ -614,11 +622,16 @@ static void test_who_may_ask(void **state)
     uint8_t hash[HASH_SIZE] = {0}, signature[SIGN_SIGNATURE_SIZE];
     Buffer sealed = BUFFER_INIT;
     KeeperStatus status;
-    uint32_t generation;
+    uint32_t count;
+    bool is_left;
     char *text = NULL;
 
     /* The socket's mode keeps a stranger out. */
-    REFUSED(ERROR_FORBIDDEN, keeper_client_rotate_data_keys(manager, &generation, &error));
+    REFUSED(ERROR_FORBIDDEN, keeper_client_rotate_master(manager, NULL, &is_left, &error));
+    REFUSED(ERROR_FORBIDDEN, keeper_client_split_master(manager, 2, 3, &sealed, &error));
+    REFUSED(ERROR_FORBIDDEN, keeper_client_check_shares(manager, NULL, 0, &error));
+    REFUSED(ERROR_FORBIDDEN, keeper_client_retire_data_keys(root, 1, &count, &error));
+    REFUSED(ERROR_FORBIDDEN, keeper_client_renew_value(root, "a", "b", "x", 1, &sealed, &error));
     REFUSED(ERROR_FORBIDDEN, keeper_client_seal(manager, &error));
     REFUSED(ERROR_FORBIDDEN, keeper_client_unseal(manager, plain, &error));
     REFUSED(ERROR_FORBIDDEN, keeper_client_initialise(manager, "x", NULL, NULL, NULL, &text, &error));
