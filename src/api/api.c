@@ -42,9 +42,13 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     int r = loop_attach(api);
     if (r >= 0)
         r = pool_start(api, settings->pool_threads ?: POOL_THREADS_DEFAULT);
+    if (r < 0)
+        (void)error_set_errno(error, ERROR_INTERNAL, -r, "Starting the API's threads");
+    else
+        r = tags_load_key(api, error);
     if (r < 0) {
         api_free(api);
-        return error_set_errno(error, ERROR_INTERNAL, -r, "Starting the API's threads");
+        return r;
     }
     api->engine = engine_new(&(EngineSettings){.clock = settings->clock,
                                                .random = settings->random,

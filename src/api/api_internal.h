@@ -45,7 +45,7 @@ typedef struct Care Care;             /* care.c */
 typedef struct Denials Denials;       /* refusals of unknown callers: denials.c */
 
 enum { REQUEST_KEY_SIZE = 32 };
-typedef struct KeysCare KeysCare;     /* rotation, sealed keeper: keys_care.c */
+typedef struct KeysCare KeysCare; /* rotation, sealed keeper: keys_care.c */
 
 struct Api {
     ApiSettings settings;
@@ -73,7 +73,6 @@ struct Api {
     Care *care;
     /* The key of ETags and of digests of requests: tags.c. */
     uint8_t request_key[REQUEST_KEY_SIZE];
-    atomic_bool has_request_key;
     _Atomic(uint64_t) records_lost; /* of refusals, which could not be written */
 };
 
@@ -133,10 +132,10 @@ void idempotency_replay(ApiCall *call);
 int idempotency_expire(StoreTransaction *transaction, Error *error);
 
 /* tags.c: ETag, If-None-Match, If-Match */
-/* Reads the key, or makes one. Main thread at start, later a pool thread; blocks. */
+/* Reads the key, or makes one. At start. */
 int tags_load_key(Api *api, Error *error);
-/* Keyed with the purpose; hex. False when the key is not known. */
-bool tags_digest(Api *api, const char *purpose, const StoreBlob *parts, size_t count,
+/* Keyed; of the purpose and the parts with their lengths; hex. */
+void tags_digest(Api *api, const char *purpose, const StoreBlob *parts, size_t count,
                  char ret_hex[static HASH_HEX_SIZE]);
 /* Gives the answer its ETag, or makes it 304. */
 void tags_answer(ApiCall *call);

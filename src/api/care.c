@@ -5,20 +5,12 @@
 #include "api/api_internal.h"
 #include "base/log.h"
 
-static const Usec TICK = USEC_PER_SEC, KEY_RETRY = 5 * USEC_PER_SEC, EXPIRY_INTERVAL = 600 * USEC_PER_SEC;
+static const Usec TICK = USEC_PER_SEC, EXPIRY_INTERVAL = 600 * USEC_PER_SEC;
 
 struct Care {
     sd_event_source *timer;
-    Usec key_due, expiry_due;
+    Usec expiry_due;
 };
-
-static void load_key(Api *api, void *context)
-{
-    (void)context;
-    Error error = ERROR_INIT;
-    if (tags_load_key(api, &error) < 0)
-        log_error_record(LOG_LEVEL_WARNING, "the key of ETags", &error);
-}
 
 static int expire(StoreTransaction *transaction, void *context, Error *error)
 {
@@ -48,8 +40,6 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
     Care *care = api->care;
     Usec now = clock_monotonic(api->settings.clock);
     denials_flush(api, false);
-    if (!atomic_load(&api->has_request_key) && is_due(&care->key_due, now, KEY_RETRY))
-        (void)pool_submit(api, load_key, NULL);
     Error error = ERROR_INIT;
     if (is_due(&care->expiry_due, now, EXPIRY_INTERVAL) &&
         store_submit(api->settings.store, STORE_WRITE, expire, expired, NULL, &error) < 0)
@@ -60,10 +50,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 int care_start(Api *api, Error *error)
 {
-    Usec now = clock_monotonic(api->settings.clock);
-    load_key(api, NULL);
     api->care = NEW(Care);
-    api->care->key_due = now + KEY_RETRY;
     int r = sd_event_add_time_relative(api->settings.event, &api->care->timer, CLOCK_MONOTONIC, TICK,
                                        USEC_PER_MSEC, on_tick, api);
     return r < 0 ? error_set_errno(error, ERROR_INTERNAL, -r, "Starting a timer") : 0;

@@ -165,6 +165,8 @@ int change_begin(ApiCall *call, Error *error)
     if (!change)
         return 0;
     change->before[0] = change->after[0] = '\0';
+    if (call->is_recorded) /* a later step of the same request */
+        return take_digest(call, change->before, error);
     int r = idempotency_claim(call, error);
     if (r < 0)
         return r;

@@ -60,9 +60,10 @@ struct ApiRoute {
     /* Of what changes something: the path of the GET route that shows the object, and the member of the body
      * that names it. NULL = what route_object() finds. */
     const char *shown_by, *shown_member;
+    const char *unshown;    /* why no GET route can show what it changes */
     bool has_secret_answer; /* it is shown once: never kept for a repetition of the request */
     bool shows_object;      /* a GET of one object whose path does not end with its name */
-    bool while_sealed; /* also served while the keeper is sealed */
+    bool while_sealed;      /* also served while the keeper is sealed */
 };
 
 #define ROUTE(method_, path_, permission_, tenant_, mode_, body_, handler_, action_, status_, summary_, ...) \

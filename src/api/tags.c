@@ -1,89 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ETags. A tag is a keyed digest of what the caller sees, bound to the route and the tenant: it tells nothing
- * about what others see, and equal tags mean equal bytes. The key is sealed by the keeper in the database, so
- * all managers and restarts give the same tags; while the keeper has not opened it there are none. */
+ * about what others see, and equal tags mean equal bytes. The key lies in a file of the manager, not in the
+ * database: whoever has a copy of that cannot try passwords against the digests of requests. */
 
 #include <errno.h>
 #include <sodium.h>
 
 #include "api/api_internal.h"
+#include "base/file.h"
 #include "base/string.h"
 
-enum { TAG_SIZE = 16, TAG_TEXT_SIZE = 2 * TAG_SIZE + 3, KEY_LETTERS = 64 };
-static const char KEY_SETTING[] = "request_key", KEY_TENANT[] = "@system",
-                  KEY_CONTEXT[] = "settings/request_key";
+enum { TAG_SIZE = 16, TAG_TEXT_SIZE = 2 * TAG_SIZE + 3 };
 
 /* The key
  * ----------------------------------------------------------------------------------------------------------
  */
 
-typedef struct KeySetting {
-    char *text; /* base64 of the sealed key; owned */
-    bool is_offered;
-} KeySetting;
-
-/* Reads the setting; one that is offered is put where there is none. */
-static int settle_key(StoreTransaction *transaction, void *context, Error *error)
-{
-    KeySetting *setting = context;
-    int r = 0;
-    if (setting->is_offered)
-        r = statement_setting_claim(
-            transaction, &(SettingClaimParameters){.name = KEY_SETTING, .value = setting->text}, error);
-    if (r < 0)
-        return r;
-    SettingGetRow row;
-    r = statement_setting_get(transaction, &(SettingGetParameters){.name = KEY_SETTING}, &row, error);
-    if (r <= 0)
-        return r;
-    free(setting->text);
-    setting->text = string_duplicate(row.value);
-    return 0;
-}
-
-static int offer_key(Api *api, KeeperClient *keeper, KeySetting *setting, Error *error)
-{
-    _cleanup_buffer_ Buffer sealed = BUFFER_INIT;
-    int r = keeper_client_generate_secret(keeper, SEALED_SELF, KEY_TENANT, KEY_CONTEXT, KEY_LETTERS,
-                                          SECRET_ALPHANUMERIC, &sealed, error);
-    if (r < 0)
-        return r;
-    setting->text = memory_new(4 * ((sealed.size + 2) / 3) + 1);
-    base64_encode(sealed.data, sealed.size, setting->text);
-    setting->is_offered = true;
-    return store_run(api->settings.store, STORE_WRITE, settle_key, setting, error);
-}
-
-static int open_key(Api *api, KeeperClient *keeper, const KeySetting *setting, Error *error)
-{
-    _cleanup_secret_ Secret *plain = NULL;
-    _cleanup_free_ uint8_t *sealed = NULL;
-    size_t size;
-    if (base64_decode(setting->text, strlen(setting->text), 4096, &sealed, &size) < 0)
-        return error_set(error, ERROR_INTERNAL, "The setting '%s' is damaged.", KEY_SETTING);
-    int r = keeper_client_open_value(keeper, KEY_TENANT, KEY_CONTEXT, sealed, size, &plain, error);
-    if (r < 0)
-        return r;
-    hash_sha256(secret_bytes(plain), secret_size(plain), api->request_key);
-    atomic_store(&api->has_request_key, true);
-    return 0;
-}
-
 int tags_load_key(Api *api, Error *error)
 {
-    KeySetting setting = {0};
-    int r = store_run(api->settings.store, STORE_READ, settle_key, &setting, error);
-    if (r < 0)
-        return r;
-    KeeperClient *keeper = keeper_take(api, error);
-    r = keeper ? 0 : -ECONNREFUSED;
-    if (r >= 0 && !setting.text)
-        r = offer_key(api, keeper, &setting, error);
-    if (r >= 0)
-        r = open_key(api, keeper, &setting, error);
-    keeper_give(api, keeper);
-    free(setting.text);
-    return r;
+    const char *path = api->settings.request_key_file;
+    if (!path) { /* for tests: tags of this process only */
+        random_bytes(api->settings.random, api->request_key, REQUEST_KEY_SIZE);
+        return 0;
+    }
+    _cleanup_free_ char *text = NULL;
+    size_t size = 0;
+    int r = file_read(path, REQUEST_KEY_SIZE + 1, &text, &size);
+    if (r == -ENOENT) {
+        random_bytes(api->settings.random, api->request_key, REQUEST_KEY_SIZE);
+        r = file_write_atomic(path, api->request_key, REQUEST_KEY_SIZE, 0600);
+        return r < 0 ? error_set_errno(error, ERROR_IO, -r, "Writing %s", path) : 0;
+    }
+    if (r < 0 || size != REQUEST_KEY_SIZE)
+        return error_set_errno(error, ERROR_IO, r < 0 ? -r : EBADMSG, "Reading the %d bytes of %s",
+                               (int)REQUEST_KEY_SIZE, path);
+    memcpy(api->request_key, text, REQUEST_KEY_SIZE);
+    memory_wipe(text, size);
+    return 0;
 }
 
 static void add_part(crypto_generichash_state *state, const void *data, size_t size)
@@ -93,11 +46,9 @@ static void add_part(crypto_generichash_state *state, const void *data, size_t s
     (void)crypto_generichash_update(state, data, size);
 }
 
-bool tags_digest(Api *api, const char *purpose, const StoreBlob *parts, size_t count,
+void tags_digest(Api *api, const char *purpose, const StoreBlob *parts, size_t count,
                  char ret_hex[static HASH_HEX_SIZE])
 {
-    if (!atomic_load(&api->has_request_key))
-        return false;
     uint8_t digest[HASH_SIZE];
     crypto_generichash_state state;
     (void)crypto_generichash_init(&state, api->request_key, REQUEST_KEY_SIZE, sizeof(digest));
@@ -106,24 +57,21 @@ bool tags_digest(Api *api, const char *purpose, const StoreBlob *parts, size_t c
         add_part(&state, parts[i].data, parts[i].size);
     (void)crypto_generichash_final(&state, digest, sizeof(digest));
     hex_encode(digest, sizeof(digest), ret_hex);
-    return true;
 }
 
 /* Tags
  * -------------------------------------------------------------------------------------------------------------
  */
 
-static bool make_tag(ApiCall *call, const ApiRoute *shown, const Buffer *text, char tag[static TAG_TEXT_SIZE])
+static void make_tag(ApiCall *call, const ApiRoute *shown, const Buffer *text, char tag[static TAG_TEXT_SIZE])
 {
     char hex[HASH_HEX_SIZE];
     const char *tenant = call->tenant ?: "";
     const StoreBlob parts[] = {{(const uint8_t *)tenant, strlen(tenant)},
                                {(const uint8_t *)shown->path, strlen(shown->path)},
                                {text->data, text->size}};
-    if (!tags_digest(call->api, "tag", parts, ELEMENTSOF(parts), hex))
-        return false;
+    tags_digest(call->api, "tag", parts, ELEMENTSOF(parts), hex);
     (void)string_print(tag, TAG_TEXT_SIZE, "\"%.*s\"", 2 * TAG_SIZE, hex);
-    return true;
 }
 
 /* Whether a list of tags (RFC 9110, 13.1) has this one. A weak tag is as good as a strong one when only
@@ -155,9 +103,9 @@ static bool condition_holds(const char *condition, const char *tag, bool takes_w
 void tags_answer(ApiCall *call)
 {
     char tag[TAG_TEXT_SIZE];
-    if (!route_shows_object(call->route) || call->status != 200 ||
-        !make_tag(call, call->route, &call->answer, tag))
+    if (!route_shows_object(call->route) || call->status != 200)
         return;
+    make_tag(call, call->route, &call->answer, tag);
     http_exchange_set_header(call->exchange, "ETag", tag);
     const char *condition = http_exchange_header(call->exchange, "If-None-Match");
     if (!condition || !condition_holds(condition, tag, true))
@@ -179,9 +127,8 @@ int tags_check(ApiCall *call, Error *error)
     int r = change_view(call, false, &text, error);
     if (r < 0)
         return r;
-    if (r == 1 && !make_tag(call, call->change->shown, &text, tag))
-        return error_set(error, ERROR_UNAVAILABLE,
-                         "Versions cannot be compared now: the keeper has not answered yet.");
+    if (r == 1)
+        make_tag(call, call->change->shown, &text, tag);
     if (match && !condition_holds(match, tag, false))
         return error_set_field(
             error, ERROR_PRECONDITION, "If-Match",

@@ -22,10 +22,6 @@ DELETE FROM idempotency_keys WHERE tenant = :tenant AND username = :username AND
 -- across tenants: housekeeping
 DELETE FROM idempotency_keys WHERE created_at <= :expired_at!int;
 
--- setting_claim: exec
--- The first one stays.
-INSERT INTO settings (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING;
-
 -- audit_list: many
 -- In order of time over all shards, newest first; '' and 0 do not filter.
 SELECT shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, effective_actor, authentication,
