@@ -21,9 +21,8 @@ static void on_wake(void *userdata)
     polls_wake(userdata);
 }
 
-static void on_published(int64_t sequence, void *userdata)
+static void on_published(void *userdata)
 {
-    (void)sequence;
     streams_published(userdata);
 }
 

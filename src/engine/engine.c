@@ -103,8 +103,8 @@ void engine_apply(Engine *engine, EngineEffects *effects)
     }
     ASSERT(pthread_mutex_unlock(&engine->lock) == 0);
 
-    if (effects->last_event > 0 && engine->settings.published)
-        engine->settings.published(effects->last_event, engine->settings.userdata);
+    if (effects->has_events && engine->settings.published)
+        engine->settings.published(engine->settings.userdata);
     if (effects->has_runnable && engine->settings.wake)
         engine->settings.wake(engine->settings.userdata);
     engine_effects_reset(effects);

@@ -38,8 +38,8 @@ typedef struct EngineSettings {
     int maximum_failures; /* of a task that does not say; 0 = 3 */
     /* Called by engine_apply() without the lock: there may be tasks to hand out. */
     void (*wake)(void *userdata);
-    /* Called by engine_apply(): events up to this sequence are committed. */
-    void (*published)(int64_t sequence, void *userdata);
+    /* Called by engine_apply(): there are new events. */
+    void (*published)(void *userdata);
     void *userdata;
 } EngineSettings;
 
@@ -56,8 +56,7 @@ typedef struct EngineEffects {
         bool is_recovered;
     } * changes;
     size_t change_count, change_capacity;
-    int64_t last_event;
-    bool has_runnable;
+    bool has_events, has_runnable;
 } EngineEffects;
 /* Jobs may run more than once: called at the start of each run. */
 void engine_effects_reset(EngineEffects *effects);

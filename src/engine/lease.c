@@ -127,7 +127,7 @@ static int cancel_returned(Transition *transition, TaskKey key, const char *clus
     return r;
 }
 
-static int offer_again(Transition *transition, TaskKey key, const TaskForReportRow *task, const char *reason)
+static int offer_again(Transition *transition, TaskKey key, const TasksForReportRow *task, const char *reason)
 {
     ExecutionGetRow execution;
     int r = statement_execution_get(transition->transaction,
@@ -157,7 +157,7 @@ static int offer_again(Transition *transition, TaskKey key, const TaskForReportR
 
 /* Finds a task that is leased with this attempt; 0 when it is not. */
 static int find_leased(Transition *transition, const char *task, int64_t attempt, TaskKey *ret_key,
-                       TaskForReportRow *ret_row)
+                       TasksForReportRow *ret_row)
 {
     char execution_id[ID_SIZE];
     int64_t number;
@@ -170,10 +170,7 @@ static int find_leased(Transition *transition, const char *task, int64_t attempt
         return r;
     *ret_key =
         (TaskKey){owner.tenant, arena_string(store_arena(transition->transaction), execution_id), number};
-    r = statement_task_for_report(
-        transition->transaction,
-        &(TaskForReportParameters){.tenant = owner.tenant, .execution_id = execution_id, .number = number},
-        ret_row, transition->error);
+    r = transition_find_task(transition, *ret_key, ret_row);
     if (r <= 0)
         return r;
     return string_equal(ret_row->state, "leased") && ret_row->attempt == attempt;
@@ -185,7 +182,7 @@ int engine_expire(Engine *engine, StoreTransaction *transaction, const EngineExp
     Transition transition = {
         .engine = engine, .transaction = transaction, .effects = effects, .error = error, .actor = "system"};
     TaskKey key;
-    TaskForReportRow task;
+    TasksForReportRow task;
     int r = find_leased(&transition, expired->task, expired->attempt, &key, &task);
     if (r < 0)
         return r;
@@ -210,7 +207,7 @@ int engine_give_back(Engine *engine, StoreTransaction *transaction, const char *
                              .actor =
                                  arena_format(store_arena(transaction), "provisioner:%s", provisioner_id)};
     TaskKey key;
-    TaskForReportRow task;
+    TasksForReportRow task;
     int r = find_leased(&transition, task_id, attempt, &key, &task);
     if (r <= 0)
         return r;

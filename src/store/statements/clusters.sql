@@ -31,7 +31,7 @@ WHERE tenant = :tenant AND (:status!text = '' OR status = :status!text) AND (:wi
 -- What counts against the quota of the tenant.
 SELECT COUNT(*) AS clusters!int, COALESCE(SUM(node_count), 0) AS nodes!int FROM clusters WHERE tenant = :tenant AND status <> 'terminated';
 
--- node_insert: exec
+-- node_insert: send
 INSERT INTO nodes (tenant, id, cluster_id, number, hostname, services, hardware_type, flavor, image_type, image, status, provider_id,
     addresses, host_keys, ssh_user, ssh_port, outputs, active_task, created_at, updated_at)
 VALUES (:tenant, :id, :cluster_id, :number, :hostname, :services, :hardware_type, :flavor, :image_type, :image, 'planned', :provider_id,
@@ -107,7 +107,7 @@ WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number;
 SELECT predecessor, successor FROM task_edges WHERE tenant = :tenant AND execution_id = :execution_id ORDER BY predecessor, successor
 LIMIT :maximum!int;
 
--- task_output_insert: exec
+-- task_output_insert: send
 INSERT INTO task_output (tenant, execution_id, number, attempt, stream, position, created_at, data)
 VALUES (:tenant, :execution_id, :number, :attempt, :stream, :position, :created_at, :data)
 ON CONFLICT (execution_id, number, attempt, stream, position) DO NOTHING;

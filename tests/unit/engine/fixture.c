@@ -21,9 +21,9 @@ static void on_wake(void *userdata)
     ((Fixture *)userdata)->wakes++;
 }
 
-static void on_published(int64_t sequence, void *userdata)
+static void on_published(void *userdata)
 {
-    ((Fixture *)userdata)->published = sequence;
+    ((Fixture *)userdata)->has_published = true;
 }
 
 static void check(int r, const Error *error)
@@ -354,14 +354,15 @@ static int ask_task(Fixture *fixture, StoreTransaction *transaction, void *conte
 {
     (void)fixture;
     Question *question = context;
-    TaskForReportRow row;
-    int r = statement_task_for_report(transaction,
-                                      &(TaskForReportParameters){.tenant = TENANT,
-                                                                 .execution_id = question->id,
-                                                                 .number = question->number},
-                                      &row, error);
-    if (r == 1)
-        question->answer = string_duplicate(row.state);
+    TasksForReportRow *rows;
+    size_t count;
+    int r = statement_tasks_for_report(transaction,
+                                       &(TasksForReportParameters){.tenant = TENANT,
+                                                                   .execution_id = question->id,
+                                                                   .numbers = {&question->number, 1}},
+                                       &rows, &count, error);
+    if (r >= 0 && count == 1)
+        question->answer = string_duplicate(rows[0].state);
     return MIN(r, 0);
 }
 

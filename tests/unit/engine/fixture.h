@@ -22,7 +22,7 @@ typedef struct Fixture {
     Engine *engine;
     EngineEffects effects;
     unsigned wakes;
-    int64_t published;
+    bool has_published;
     char cluster[ID_SIZE];
     char nodes[64][ID_SIZE];
     unsigned node_count;
