@@ -196,6 +196,7 @@ int sign_in(ApiCall *call, SignIn *sign_in, Error *error)
         sign_in->has_second_factor = attempt.factor.is_confirmed;
         sign_in->must_change_password = attempt.must_change;
         call->has_second_factor = attempt.factor.is_confirmed;
+        call->authentication = attempt.factor.is_confirmed ? "password+code" : "password";
         call->must_change_password = attempt.must_change;
     }
     second_factor_state_done(&attempt.factor);
