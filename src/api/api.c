@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "api/entitlement.h"
 #include "api/internal.h"
 #include "api/keys.h"
 #include "api/rate_limit.h"
@@ -56,6 +57,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
                                                .lease = api->settings.lease,
                                                .wake = on_wake,
                                                .published = on_published,
+                                               .is_entitled = execution_is_entitled,
                                                .userdata = api});
     streams_new(api);
     polls_new(api);

@@ -69,7 +69,7 @@ static bool find_cookie(const char *header, const char **ret_value, size_t *ret_
 }
 
 /* Cookies that are not ours are nobody's credentials. */
-static void read_cookie(const char *header, Credentials *credentials)
+void credentials_read_cookie(const char *header, Credentials *credentials)
 {
     const char *value;
     size_t length;
@@ -91,7 +91,7 @@ void credentials_read(HttpExchange *exchange, Credentials *ret_credentials)
     const char *token = http_exchange_header(exchange, "Authentication-Token");
     const char *cookie = http_exchange_header(exchange, "Cookie");
     if (cookie)
-        read_cookie(cookie, ret_credentials);
+        credentials_read_cookie(cookie, ret_credentials);
     if (!authorization && !token)
         return;
     if ((authorization && token) || ret_credentials->kind != CREDENTIALS_NONE)

@@ -27,6 +27,8 @@ typedef struct Credentials {
 } Credentials;
 
 void credentials_read(HttpExchange *exchange, Credentials *ret_credentials);
+/* What a Cookie header shows, if it has a session of ours. */
+void credentials_read_cookie(const char *header, Credentials *credentials);
 void credentials_done(Credentials *credentials);
 #define _cleanup_credentials_ _cleanup_(credentials_done)
 

@@ -194,10 +194,14 @@ static int read_system_role(const char *text, AccessRole *ret_role, Error *error
     return 0;
 }
 
-/* Words that stand where a name could in the paths. */
+/* Words that stand where a name could: in paths, in records of who did something. */
 static bool is_reserved(const char *username)
 {
-    return string_equal(username, "active") || string_equal(username, "unlock");
+    static const char *const words[] = {"active", "unlock", "system", "nobody"};
+    for (size_t i = 0; i < ELEMENTSOF(words); i++)
+        if (string_equal(username, words[i]))
+            return true;
+    return false;
 }
 
 static int put_user(ApiCall *call, Error *error)

@@ -266,6 +266,56 @@ static int tenants_delete(Cli *cli, Error *error)
     return MIN(r, 0);
 }
 
+static const ViewField quota_view[] = {
+    {"CLUSTERS", "clusters.used", FIELD_NUMBER, IN_BOTH},
+    {"AT MOST", "clusters.maximum", FIELD_NUMBER, IN_BOTH},
+    {"NODES", "nodes.used", FIELD_NUMBER, IN_BOTH},
+    {"AT MOST", "nodes.maximum", FIELD_NUMBER, IN_BOTH},
+    {"RUNNING TASKS", "running_tasks.used", FIELD_NUMBER, IN_BOTH},
+    {"AT MOST", "running_tasks.maximum", FIELD_NUMBER, IN_BOTH},
+    {"BUNDLES", "bundle_bytes.used", FIELD_BYTES, IN_BOTH},
+    {"AT MOST", "bundle_bytes.maximum", FIELD_BYTES, IN_BOTH},
+    {0},
+};
+
+/* 0 is no limit. */
+static int tenants_quotas(Cli *cli, Error *error)
+{
+    _cleanup_free_ char *path = cli_path("/tenants/%s/quotas", cli_argument(cli, 0));
+    return cli_show_object(cli, path, quota_view, error);
+}
+
+static int read_quota(const Cli *cli, const char *option, const char *member, json_t *body, Error *error)
+{
+    const char *text = cli_option(cli, option);
+    uint64_t value;
+    if (!text)
+        return 0;
+    if (string_to_bytes(text, &value) < 0 || value > INT64_MAX)
+        return error_set(error, ERROR_BAD_REQUEST, "--%s takes a number; 0 is no limit", option);
+    return json_object_set_new(body, member, json_integer((json_int_t)value));
+}
+
+static int tenants_set_quotas(Cli *cli, Error *error)
+{
+    _cleanup_json_ json_t *answer = NULL, *body = json_object();
+    _cleanup_free_ char *path = cli_path("/tenants/%s/quotas", cli_argument(cli, 0));
+    int r = read_quota(cli, "clusters", "clusters", body, error);
+    if (r >= 0)
+        r = read_quota(cli, "nodes", "nodes", body, error);
+    if (r >= 0)
+        r = read_quota(cli, "running-tasks", "running_tasks", body, error);
+    if (r >= 0)
+        r = read_quota(cli, "bundles", "bundle_bytes", body, error);
+    if (r >= 0 && json_object_size(body) == 0)
+        r = error_set(error, ERROR_BAD_REQUEST, "say which: --clusters, --nodes, --running-tasks, --bundles");
+    if (r >= 0)
+        r = cli_request(cli, "PATCH", path, body, &answer, error);
+    if (r >= 0)
+        cli_done(cli, answer, "The quotas of '%s' are set.", cli_argument(cli, 0));
+    return MIN(r, 0);
+}
+
 static int tenants_add_user(Cli *cli, Error *error)
 {
     const char *tenant = cli_argument(cli, 0), *user = cli_argument(cli, 1), *role = cli_option(cli, "role");
@@ -312,6 +362,13 @@ static const Option description_options[] = {
     {.name = "description", .argument = "TEXT", .help = "what it is for"},
     {.name = NULL},
 };
+static const Option quota_options[] = {
+    {.name = "clusters", .argument = "N", .help = "clusters at most; 0 is no limit"},
+    {.name = "nodes", .argument = "N", .help = "nodes at most"},
+    {.name = "running-tasks", .argument = "N", .help = "steps at a time at most"},
+    {.name = "bundles", .argument = "BYTES", .help = "of uploaded bundles at most, e.g. 512M"},
+    {.name = NULL},
+};
 static const Option role_options[] = {
     {.name = "role", .argument = "ROLE", .help = "manager, user (default), operations or viewer"},
     {.name = NULL},
@@ -339,6 +396,10 @@ const CliVerb verbs_accounts[] = {
     {"tenants show", "NAME", 1, 1, SESSION, tenants_show, NULL, "one tenant with its members", NULL},
     {"tenants create", "NAME", 1, 1, SESSION, tenants_create, description_options, "make a tenant", NULL},
     {"tenants delete", "NAME", 1, 1, SESSION, tenants_delete, yes_options, "remove an empty tenant", NULL},
+    {"tenants quotas", "NAME", 1, 1, SESSION, tenants_quotas, NULL,
+     "what a tenant has, and may have at most (0: no limit)", NULL},
+    {"tenants set-quotas", "NAME", 1, 1, SESSION, tenants_set_quotas, quota_options,
+     "change what a tenant may have; what it has stays", NULL},
     {"tenants add-user", "TENANT USER", 2, 2, SESSION, tenants_add_user, role_options,
      "put an account into a tenant, or change its role there", NULL},
     {"tenants remove-user", "TENANT USER", 2, 2, SESSION, tenants_remove_user, NULL,

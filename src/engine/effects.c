@@ -46,6 +46,7 @@ void engine_effects_reset(EngineEffects *effects)
     effects->change_count = 0;
     effects->has_events = false;
     effects->has_runnable = false;
+    effects->was_limited = false;
 }
 
 void engine_effects_done(EngineEffects *effects)

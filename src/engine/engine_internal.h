@@ -17,6 +17,7 @@ struct Engine {
     EngineSettings settings;
     pthread_mutex_t lock; /* over leases */
     StringMap *leases;    /* task id to HeldLease */
+    bool is_limited;      /* a quota has kept tasks back since the start; under the lock */
     bool has_recovered;   /* leases may be there that no heartbeat has named since the start */
 };
 
@@ -55,6 +56,7 @@ typedef struct TransitionBatch {
     size_t record_count, record_capacity;
     ReleasedTask *released;
     size_t released_count, released_capacity;
+    const char *entitled_execution; /* whose right to go on was asked for last, and is there */
 } TransitionBatch;
 
 typedef struct Transition {
@@ -101,6 +103,10 @@ int transition_release(Transition *transition, TaskKey key, const char *node_id,
 int transition_release_batch(Transition *transition);
 /* The tasks of a fresh execution that wait for nothing. */
 int transition_release_roots(Transition *transition, TaskKey key, ExecutionProgress *progress);
+
+/* hold.c: 1 when who answers for the execution may still have it done; otherwise it stands still from now on
+ * and the answer is 0. */
+int execution_check_entitled(Transition *transition, const char *tenant, const char *execution_id);
 
 /* node_state.c */
 int node_state_begin(Transition *transition, const char *tenant, const char *cluster_id, const char *node_id,

@@ -40,6 +40,10 @@ PERMISSION_ROW(TENANT_LIST, "tenant_list", SYSTEM, NONE, ROLES_EVERYBODY, "list 
 PERMISSION_ROW(TENANT_CREATE, "tenant_create", SYSTEM, NONE, 0, "make tenants")
 PERMISSION_ROW(TENANT_DELETE, "tenant_delete", SYSTEM, NONE, 0, "remove tenants")
 PERMISSION_ROW(TENANT_MEMBERS, "tenant_members", SYSTEM, NONE, 0, "put people into tenants")
+PERMISSION_ROW(TENANT_QUOTAS_GET, "tenant_quotas_get", TENANT, NONE, ROLES_MEMBERS,
+               "see what a tenant may have at most")
+PERMISSION_ROW(TENANT_QUOTAS_SET, "tenant_quotas_set", TENANT, NONE, 0,
+               "change what a tenant may have at most")
 PERMISSION_ROW(ALL_TENANTS, "all_tenants", SYSTEM, NONE, ROLES_OVERSIGHT,
                "act in every tenant as far as the other permissions go")
 PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, NONE, 0, "list provisioners")

@@ -45,4 +45,6 @@ ALTER TABLE tenants ADD COLUMN maximum_bundle_bytes INTEGER NOT NULL DEFAULT 0; 
 -- An execution stands still when who answers for it has lost the right to it.
 ALTER TABLE executions ADD COLUMN responsible TEXT NOT NULL DEFAULT '';        -- '' = who made it
 ALTER TABLE executions ADD COLUMN is_held INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX executions_open_of_tenant ON executions (tenant, tasks_leased)
+    WHERE status IN ('pending', 'started', 'cancelling', 'failing');
 CREATE INDEX executions_held ON executions (tenant, id) WHERE is_held = 1;

@@ -50,3 +50,37 @@ SELECT COUNT(*) AS total!int FROM recovery_codes WHERE username = :username;
 
 -- recovery_codes_delete: exec
 DELETE FROM recovery_codes WHERE username = :username;
+
+-- tenant_usage: one
+-- What counts against the quotas of a tenant.
+SELECT t.maximum_clusters, t.maximum_nodes, t.maximum_running_tasks, t.maximum_bundle_bytes,
+    (SELECT COUNT(*) FROM clusters c WHERE c.tenant = :tenant AND c.status <> 'terminated') AS clusters!int,
+    (SELECT COALESCE(SUM(c.node_count), 0) FROM clusters c WHERE c.tenant = :tenant AND c.status <> 'terminated') AS nodes!int,
+    (SELECT COALESCE(SUM(e.tasks_leased), 0) FROM executions e
+        WHERE e.tenant = :tenant AND e.status IN ('pending', 'started', 'cancelling', 'failing')) AS running_tasks!int,
+    (SELECT COALESCE(SUM(b.size), 0) FROM bundles b WHERE b.tenant = :tenant) AS bundle_bytes!int
+FROM tenants t WHERE t.name = :tenant!text;
+
+-- tenant_set_quotas: exec
+-- unwatched: nobody's rights depend on how much a tenant may have
+UPDATE tenants SET maximum_clusters = :maximum_clusters, maximum_nodes = :maximum_nodes,
+    maximum_running_tasks = :maximum_running_tasks, maximum_bundle_bytes = :maximum_bundle_bytes
+WHERE name = :tenant!text;
+
+-- tenant_task_room: one
+-- How many tasks a tenant may have handed out at a time (0 = any number), and how many are.
+SELECT t.maximum_running_tasks, CASE WHEN t.maximum_running_tasks = 0 THEN 0 ELSE
+    (SELECT COALESCE(SUM(e.tasks_leased), 0) FROM executions e
+        WHERE e.tenant = :tenant AND e.status IN ('pending', 'started', 'cancelling', 'failing')) END AS running_tasks!int
+FROM tenants t WHERE t.name = :tenant!text;
+
+-- execution_responsible: one
+-- Who answers for an execution: who made it, or who had it go on.
+SELECT workflow, cluster_id, is_held, CASE WHEN responsible = '' THEN created_by ELSE responsible END AS responsible!text
+FROM executions WHERE tenant = :tenant AND id = :id;
+
+-- execution_hold: exec
+UPDATE executions SET is_held = 1 WHERE tenant = :tenant AND id = :id AND is_held = 0;
+
+-- execution_resume: exec
+UPDATE executions SET is_held = 0, responsible = :responsible WHERE tenant = :tenant AND id = :id AND is_held = 1;

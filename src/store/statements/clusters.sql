@@ -65,7 +65,7 @@ SELECT COUNT(*) AS total!int FROM nodes
 WHERE tenant = :tenant AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text) AND (:with_deleted!int = 1 OR status <> 'deleted');
 
 -- execution_list: many
-SELECT id, cluster_id, workflow, status, error, created_by, created_at, started_at, finished_at, tasks_total, tasks_finished,
+SELECT id, cluster_id, workflow, status, error, created_by, responsible, is_held, created_at, started_at, finished_at, tasks_total, tasks_finished,
     tasks_leased, tasks_failed, tasks_undecided
 FROM executions WHERE tenant = :tenant AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text)
 ORDER BY created_at DESC, id LIMIT :maximum!int OFFSET :offset!int;

@@ -27,8 +27,8 @@ ORDER BY created_at, id LIMIT 1;
 UPDATE executions SET status = 'started', started_at = :started_at WHERE tenant = :tenant AND id = :id AND status = 'pending';
 
 -- execution_get: one
-SELECT id, cluster_id, workflow, status, error, parameters, created_by, created_at, started_at, finished_at, tasks_total, tasks_finished,
-    tasks_leased, tasks_failed, tasks_undecided
+SELECT id, cluster_id, workflow, status, error, parameters, created_by, responsible, is_held, created_at, started_at, finished_at,
+    tasks_total, tasks_finished, tasks_leased, tasks_failed, tasks_undecided
 FROM executions WHERE tenant = :tenant AND id = :id;
 
 -- execution_count_tasks: one
@@ -96,19 +96,23 @@ WHERE state = 'ready' AND is_runnable = 1 AND tenant > :after!text AND not_befor
 SELECT not_before FROM tasks WHERE state = 'ready' AND is_runnable = 1 AND not_before > :now!int ORDER BY not_before LIMIT 1;
 
 -- tasks_lease: many
--- Hands out the oldest runnable tasks of a tenant.
+-- Hands out the oldest runnable tasks of a tenant, but none of executions that stand still.
 UPDATE tasks SET state = 'leased', is_runnable = 0, attempt = attempt + 1, provisioner_id = :provisioner_id, epoch = :epoch,
     started_at = CASE WHEN started_at = 0 THEN :now!int ELSE started_at END
 WHERE tenant = :tenant AND (execution_id, number) IN (
     SELECT execution_id, number FROM tasks
-    WHERE tenant = :tenant AND state = 'ready' AND is_runnable = 1 AND not_before <= :now!int ORDER BY not_before LIMIT :maximum!int)
+    WHERE tenant = :tenant AND state = 'ready' AND is_runnable = 1 AND not_before <= :now!int
+        AND execution_id NOT IN (SELECT id FROM executions WHERE tenant = :tenant AND is_held = 1)
+    ORDER BY not_before LIMIT :maximum!int)
 RETURNING tenant, execution_id, number, cluster_id, node_id, kind, action, service, details, attempt, run, failures, timeout_ms,
     is_idempotent, ready_at;
 -- PostgreSQL would look for the rows once for each task there is.
 -- dialect postgresql
 WITH next AS MATERIALIZED (
     SELECT execution_id, number FROM tasks
-    WHERE tenant = :tenant AND state = 'ready' AND is_runnable = 1 AND not_before <= :now!int ORDER BY not_before LIMIT :maximum!int)
+    WHERE tenant = :tenant AND state = 'ready' AND is_runnable = 1 AND not_before <= :now!int
+        AND execution_id NOT IN (SELECT id FROM executions WHERE tenant = :tenant AND is_held = 1)
+    ORDER BY not_before LIMIT :maximum!int)
 UPDATE tasks SET state = 'leased', is_runnable = 0, attempt = attempt + 1, provisioner_id = :provisioner_id, epoch = :epoch,
     started_at = CASE WHEN started_at = 0 THEN :now!int ELSE started_at END
 FROM next WHERE tasks.tenant = :tenant AND tasks.execution_id = next.execution_id AND tasks.number = next.number
