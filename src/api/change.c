@@ -124,7 +124,8 @@ static const char *name_authentication(const ApiCall *call)
         return call->authentication;
     if (!call->principal.token_id)
         return NULL;
-    return arena_format(call->arena, "%s:%s", call->is_session ? "session" : "token", call->principal.token_id);
+    return arena_format(call->arena, "%s:%s", call->is_session ? "session" : "token",
+                        call->principal.token_id);
 }
 
 int change_record(ApiCall *call, const char *outcome, const char *details, Error *error)

@@ -183,6 +183,10 @@ class Scenes:
         name = self.people.tenant()
         return self.api("DELETE", f"/tenants/{name}"), f"tenant:{name}", True, False
 
+    def quotas_set(self):
+        name = self.people.tenant()
+        return self.api("PATCH", f"/tenants/{name}/quotas", {"clusters": 5}), f"tenant:{name}", True, True
+
     def catalog_import(self):
         changed = {**SMALL, "hardwaretypes": [{"name": "big", "providermap": {}}]}
         return self.api("POST", "/catalog/import", changed), "catalog", True, True
@@ -324,6 +328,7 @@ SCENES = {
     ("DELETE", "/tenants/users"): Scenes.member_remove,
     ("POST", "/tenants/{name}"): Scenes.tenant_create,
     ("DELETE", "/tenants/{name}"): Scenes.tenant_delete,
+    ("PATCH", "/tenants/{name}/quotas"): Scenes.quotas_set,
     ("POST", "/catalog/import"): Scenes.catalog_import,
     ("PUT", "/catalog/{kind}/{name}"): Scenes.catalog_write,
     ("DELETE", "/catalog/{kind}/{name}"): Scenes.catalog_delete,
