@@ -11,8 +11,8 @@
  * answers when one is needed, or at the job's end. After a failure the server skips the rest up to the
  * synchronisation point that collect() sets, so the first failure is the one that counts.
  *
- * The planner knows nothing about tables that have just been filled, and then reads them whole; every
- * statement here has an index to go by, so it is told not to.
+ * The planner knows nothing about tables that have just been filled, and then reads them whole; everything
+ * that the writer does has an index to go by, so there it is told not to.
  *
  * The connection string must name the host, and sslmode=verify-full unless that is a Unix socket; nothing
  * that decides where the connection goes is taken from the environment. */
@@ -51,6 +51,7 @@ enum {
 
 typedef struct PostgresqlConnection {
     StoreConnection common;
+    StoreAccess access;
     PGconn *handle; /* NULL = not connected */
     bool *is_prepared;
     Usec backoff, retry_at; /* monotonic */
@@ -376,10 +377,10 @@ static const char session_settings[] = "SET statement_timeout = '30s';"
                                        "SET synchronous_commit = on;"
                                        "SET standard_conforming_strings = on;"
                                        "SET bytea_output = hex;"
-                                       "SET timezone = 'UTC';"
-                                       "SET plan_cache_mode = force_generic_plan;"
-                                       "SET enable_seqscan = off;"
-                                       "SET jit = off";
+                                       "SET timezone = 'UTC'";
+static const char writer_settings[] = "SET plan_cache_mode = force_generic_plan;"
+                                      "SET enable_seqscan = off;"
+                                      "SET jit = off";
 
 static void ignore_notice(_unused_ void *context, _unused_ const char *message) {}
 
@@ -398,6 +399,8 @@ static int set_up(PostgresqlConnection *connection, Error *error)
     if (!string_equal(PQparameterStatus(handle, "server_encoding"), "UTF8"))
         return error_set(error, ERROR_CONFIGURATION, "The database must have the encoding UTF8");
     int r = run_commands(connection, "settings", session_settings, error);
+    if (r >= 0 && connection->access == STORE_WRITE)
+        r = run_commands(connection, "settings", writer_settings, error);
     return r < 0 ? r : enter_pipeline(connection, r, error);
 }
 
@@ -470,12 +473,13 @@ static void postgresql_disconnect(StoreConnection *common)
 
 /* The first one must work, so that a wrong setting is seen at the start; the others connect when they have
  * work. */
-static int postgresql_connect(Store *store, _unused_ StoreAccess access, StoreConnection **ret_connection,
+static int postgresql_connect(Store *store, StoreAccess access, StoreConnection **ret_connection,
                               Error *error)
 {
     PostgresqlState *state = store->backend_data;
     PostgresqlConnection *connection = NEW(PostgresqlConnection);
     connection->common.store = store;
+    connection->access = access;
     connection->is_prepared = NEW_ARRAY(bool, store->schema->statement_count);
     if (!state->has_connected) {
         int r = open_handle(connection, error);

@@ -162,6 +162,7 @@ static void batch_run_job(Batch *batch, BatchEntry *entry)
         r = backend->savepoint(connection, &entry->error);
     if (r < 0) {
         entry->result = r;
+        batch->is_run_again = connection->wants_retry;
         if (!backend->is_open(connection))
             batch_lose(batch, r, &entry->error);
         return;
