@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "custody/keeper_client.h"
+#include "directory/directory.h"
 #include "engine/engine.h"
 #include "net/http_server.h"
 #include "store/store.h"
@@ -31,6 +32,7 @@ typedef struct ApiSettings {
     const char *request_key_file; /* key of ETags; made when missing; NULL = a new key at each start */
     const char *internal_url;     /* for provisioners, told at enrolment */
     const char *ca_certificate;   /* PEM */
+    Directory *directory;         /* borrowed; NULL = local accounts only */
     Usec lease;                   /* of tasks; 0 = default */
     Usec heartbeat;               /* 0 = default */
     unsigned pool_threads;        /* 0 = 4 */

@@ -7,6 +7,7 @@
 
 #include "base/config.h"
 #include "base/string.h"
+#include "directory/directory.h"
 
 typedef struct ManagerConfig {
     char *directory, *user, *database, *keeper_socket, *admin_socket, *log_level, *log_format;
@@ -15,6 +16,7 @@ typedef struct ManagerConfig {
     StringList management_addresses; /* names and addresses in the certificates, beside the loopback */
     int64_t lease_ms, heartbeat_ms, readers, drain_ms;
     char *organisation;
+    DirectorySettings ldap;
     uid_t uid; /* resolved */
     gid_t gid;
 } ManagerConfig;

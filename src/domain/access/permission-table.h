@@ -46,6 +46,12 @@ PERMISSION_ROW(TENANT_QUOTAS_SET, "tenant_quotas_set", TENANT, NONE, 0,
                "change what a tenant may have at most")
 PERMISSION_ROW(ALL_TENANTS, "all_tenants", SYSTEM, NONE, ROLES_OVERSIGHT,
                "act in every tenant as far as the other permissions go")
+PERMISSION_ROW(IDENTITY_PROVIDER_GET, "identity_provider_get", SYSTEM, NONE, ROLES_EVERYBODY,
+               "see who vouches for accounts")
+PERMISSION_ROW(LDAP_STATUS_GET, "ldap_status_get", SYSTEM, NONE, ROLES_EVERYBODY,
+               "see whether there is a directory")
+PERMISSION_ROW(DIRECTORY_MANAGE, "directory_manage", SYSTEM, NONE, 0,
+               "see how the directory does, and try what it says about somebody")
 PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, NONE, 0, "list provisioners")
 PERMISSION_ROW(PROVISIONER_ENROL, "provisioner_enrol", SYSTEM, NONE, 0, "make enrolment tokens")
 PERMISSION_ROW(PROVISIONER_MANAGE, "provisioner_manage", SYSTEM, NONE, 0, "drain and remove provisioners")
