@@ -70,6 +70,8 @@ PERMISSION_ROW(CLUSTER_CREATE, "cluster_create", TENANT, NONE, ROLES_WORKERS, "r
 PERMISSION_ROW(CLUSTER_DELETE, "cluster_delete", TENANT, WRITE, ROLES_WORKERS, "delete a cluster")
 PERMISSION_ROW(CLUSTER_SERVICES, "cluster_services", TENANT, WRITE, ROLES_WORKERS,
                "start, stop and restart the services of a cluster")
+PERMISSION_ROW(CLUSTER_SCALE, "cluster_scale", TENANT, WRITE, ROLES_WORKERS,
+               "scale a cluster, add services to it, replace its nodes")
 PERMISSION_ROW(NODE_LIST, "node_list", TENANT, LIST, ROLES_MEMBERS, "list nodes")
 PERMISSION_ROW(NODE_GET, "node_get", TENANT, READ, ROLES_MEMBERS, "see a node")
 PERMISSION_ROW(NODE_LOG, "node_log", TENANT, USE, ROLES_WORKERS, "read the output of steps on a node")
@@ -78,7 +80,8 @@ PERMISSION_ROW(NODE_SSH, "node_ssh", TENANT, USE, ROLES_WORKERS,
 PERMISSION_ROW(EXECUTION_LIST, "execution_list", TENANT, LIST, ROLES_MEMBERS, "list executions")
 PERMISSION_ROW(EXECUTION_GET, "execution_get", TENANT, READ, ROLES_MEMBERS,
                "see an execution and its operations")
-PERMISSION_ROW(EXECUTION_CANCEL, "execution_cancel", TENANT, WRITE, ROLES_WORKERS, "cancel an execution")
+PERMISSION_ROW(EXECUTION_CANCEL, "execution_cancel", TENANT, WRITE, ROLES_WORKERS,
+               "cancel, pause, resume or retry an execution")
 PERMISSION_ROW(EXECUTION_DECIDE, "execution_decide", TENANT, WRITE, ROLES_WORKERS,
                "decide about a step with an unknown outcome")
 PERMISSION_ROW(EVENT_LIST, "event_list", TENANT, LIST, ROLES_MEMBERS, "read events")
