@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "api/certificates.h"
 #include "api/directory_accounts.h"
 #include "api/entitlement.h"
 #include "api/internal.h"
@@ -124,6 +125,8 @@ int api_start(Api *api, Error *error)
     if (r >= 0)
         engine_apply(api->engine, &recovery.effects);
     engine_effects_done(&recovery.effects);
+    if (r >= 0)
+        r = certificates_note_listeners(api, error);
     if (r >= 0)
         r = directory_sync_start(api, error);
     if (r >= 0)

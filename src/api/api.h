@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/secret.h"
 #include "custody/keeper_client.h"
 #include "directory/directory.h"
 #include "engine/engine.h"
@@ -22,20 +23,35 @@
 
 typedef struct Api Api;
 
+/* The manager's own listeners ("external", "internal"), whose pairs can be replaced while they serve. Called
+ * on pool threads but for reload, which runs on the loop's. */
+typedef struct ApiListeners {
+    /* PEM chain in use; owned. */
+    int (*read)(void *userdata, const char *name, char **ret_chain, bool *ret_is_given, Error *error);
+    /* Whether the pair is good for the listener: matches, leads to the authority, has every name. */
+    int (*check)(void *userdata, const char *name, const char *chain, const Secret *key, const char *ca,
+                 Error *error);
+    int (*replace)(void *userdata, const char *name, const char *chain, const Secret *key, Error *error);
+    int (*reset)(void *userdata, const char *name, Error *error);
+    void (*reload)(void *userdata); /* new connections get what is stored */
+    void *userdata;
+} ApiListeners;
+
 typedef struct ApiSettings {
     sd_event *event;
     Store *store;
     const Clock *clock;
     Random *random;
     const char *keeper_socket;
-    const char *bundle_directory; /* archives by digest */
-    const char *request_key_file; /* key of ETags; made when missing; NULL = a new key at each start */
-    const char *internal_url;     /* for provisioners, told at enrolment */
-    const char *ca_certificate;   /* PEM */
-    Directory *directory;         /* borrowed; NULL = local accounts only */
-    Usec lease;                   /* of tasks; 0 = default */
-    Usec heartbeat;               /* 0 = default */
-    unsigned pool_threads;        /* 0 = 4 */
+    const char *bundle_directory;  /* archives by digest */
+    const char *request_key_file;  /* key of ETags; made when missing; NULL = a new key at each start */
+    const char *internal_url;      /* for provisioners, told at enrolment */
+    const char *ca_certificate;    /* PEM */
+    Directory *directory;          /* borrowed; NULL = local accounts only */
+    Usec lease;                    /* of tasks; 0 = default */
+    Usec heartbeat;                /* 0 = default */
+    unsigned pool_threads;         /* 0 = 4 */
+    const ApiListeners *listeners; /* NULL = none */
 } ApiSettings;
 
 int api_new(const ApiSettings *settings, Api **ret_api, Error *error);

@@ -9,8 +9,10 @@
 #include "api/clusters.h"
 #include "api/resources.h"
 #include "api/sealed_store.h"
+#include "api/secrets.h"
 #include "base/string.h"
 #include "custody/keeper_protocol.h"
+#include "domain/macro/macro.h"
 #include "domain/topology/hostname.h"
 
 typedef struct GeneratedSecret {
@@ -27,7 +29,8 @@ typedef struct Creation {
     char id[ID_SIZE];
     GeneratedSecret *secrets;
     size_t secret_count;
-    json_t *bundles; /* name to {version, digest} */
+    json_t *bundles;       /* name to {version, digest} */
+    json_t *store_secrets; /* names that the configuration takes from the tenant's store */
     const char *execution_id;
     int64_t created_at;
 } Creation;
@@ -39,6 +42,7 @@ static void creation_done(Creation *creation)
     plan_free(creation->plan);
     json_decref(creation->snapshot);
     json_decref(creation->bundles);
+    json_decref(creation->store_secrets);
     for (size_t i = 0; i < creation->secret_count; i++) {
         free(creation->secrets[i].context);
         buffer_done(&creation->secrets[i].sealed);
@@ -46,6 +50,40 @@ static void creation_done(Creation *creation)
     free(creation->secrets);
 }
 #define _cleanup_creation_ _cleanup_(creation_done)
+
+/* Secrets
+ * --------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool is_declared(const Plan *plan, const char *secret)
+{
+    const CatalogTemplate *template = &plan->template->template;
+    for (size_t i = 0; i < template->secret_count; i++)
+        if (string_equal(template->secrets[i].name, secret))
+            return true;
+    return false;
+}
+
+/* What the configuration names and the template does not declare must be a secret that the caller may use. */
+static int check_store_secrets(ApiCall *call, void *context, Error *error)
+{
+    Creation *creation = context;
+    _cleanup_macro_references_ MacroReferences references = {0};
+    int r = macro_references(creation->plan->config, &references, error);
+    json_decref(creation->store_secrets);
+    creation->store_secrets = json_array();
+    for (size_t i = 0; r >= 0 && i < references.secrets.count; i++) {
+        const char *name = references.secrets.items[i];
+        StoredSecret secret;
+        if (is_declared(creation->plan, name))
+            continue;
+        r = secret_for_use(call->transaction, call->arena, call->tenant, call->principal.username, name,
+                           &secret, error);
+        if (r >= 0)
+            r = json_array_append_new(creation->store_secrets, json_string(name));
+    }
+    return r;
+}
 
 typedef struct LoadJob {
     ApiCall *call;
@@ -75,7 +113,7 @@ static int make_plan(ApiCall *call, Creation *creation, Error *error)
                     &issues, error);
     if (r < 0 && !error_is_set(error))
         return issue_list_to_error(&issues, error);
-    return r;
+    return r < 0 ? r : api_call_run(call, STORE_READ, check_store_secrets, creation, error);
 }
 
 static int post_plan(ApiCall *call, Error *error)
@@ -143,9 +181,10 @@ static void make_snapshot(Creation *creation)
     json_t *services = json_object();
     for (size_t i = 0; i < plan->service_count; i++)
         (void)json_object_set(services, plan->services[i]->name, plan->services[i]->document);
-    creation->snapshot = json_pack("{s:O, s:o, s:o, s:O}", "template", plan->template->document, "provider",
-                                   provider_document_redact(plan->provider->document), "services", services,
-                                   "bundles", creation->bundles);
+    creation->snapshot =
+        json_pack("{s:O, s:o, s:o, s:O, s:O}", "template", plan->template->document, "provider",
+                  provider_document_redact(plan->provider->document), "services", services, "bundles",
+                  creation->bundles, "store_secrets", creation->store_secrets);
 }
 
 /* Writing

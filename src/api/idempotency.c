@@ -27,7 +27,8 @@ int idempotency_read(ApiCall *call, Error *error)
 {
     const HttpRequest *request = call->request;
     const char *key = http_exchange_header(call->exchange, "Idempotency-Key");
-    if (!key || !call->principal.username) /* who has no account has no keys */
+    if (!key || !call->principal.username ||
+        request->method == HTTP_METHOD_GET) /* who has no account has no keys */
         return 0;
     if (!key_is_valid(key))
         return error_set_field(error, ERROR_BAD_REQUEST, "Idempotency-Key",

@@ -172,11 +172,12 @@ static json_t *parameters(const ApiRoute *route)
             json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "name", query->name, "in", "query",
                                                   "description", query->description, "schema", schema)) == 0);
     }
-    if (route->action) {
+    const bool is_change = route->action && route->method != HTTP_METHOD_GET;
+    if (is_change) {
         ASSERT(json_array_append_new(list, reference("parameters", "IdempotencyKey")) == 0);
         ASSERT(json_array_append_new(list, reference("parameters", "IfMatch")) == 0);
     }
-    if (route->action || route_shows_object(route))
+    if (is_change || route_shows_object(route))
         ASSERT(json_array_append_new(list, reference("parameters", "IfNoneMatch")) == 0);
     return list;
 }

@@ -108,6 +108,14 @@ const RouteObject object_operation = {.name = "operation", .find = find_operatio
 const RouteObject object_document = {.name = "document", .find = find_document, .can_be_global = true};
 const RouteObject object_new_document = {
     .name = "document", .find = find_document, .can_be_global = true, .can_be_new = true};
+static int find_secret(ApiCall *call, AccessObject *object, Error *error)
+{
+    (void)error;
+    return found(object, "secret", call->parameters[0]);
+}
+
+const RouteObject object_secret = {.name = "secret", .find = find_secret, .can_be_global = true};
+const RouteObject object_new_secret = {.name = "secret", .find = find_secret, .can_be_new = true};
 const RouteObject object_bundle = {.name = "bundle", .find = find_bundle};
 
 /* Deciding

@@ -134,12 +134,13 @@ struct RouteObject {
     bool can_be_new; /* the request may make it */
 };
 extern const RouteObject object_cluster, object_node, object_execution, object_execution_of_query,
-    object_operation, object_document, object_new_document, object_bundle;
+    object_operation, object_document, object_new_document, object_bundle, object_secret, object_new_secret;
 
 extern const ApiRoute routes_system[], routes_users[], routes_passwords[], routes_tokens[], routes_sessions[],
     routes_second_factor[], routes_policies[], routes_quotas[], routes_tenants[], routes_catalog[],
     routes_clusters[], routes_executions[], routes_events[], routes_provisioners[], routes_bundles[],
-    routes_audit[], routes_keys[], routes_directory[];
+    routes_audit[], routes_certificates[], routes_keys[], routes_secrets[], routes_secrets_share[],
+    routes_directory[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 

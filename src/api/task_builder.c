@@ -9,6 +9,7 @@
 
 #include "api/cluster_view.h"
 #include "api/internal.h"
+#include "api/secrets.h"
 #include "base/string.h"
 #include "domain/firewall/firewall.h"
 
@@ -19,7 +20,9 @@ typedef struct Build {
     Writer *writer;
     KeeperClient *keeper;
     ClusterView *view;
-    json_t *details; /* owned */
+    json_t *details;      /* owned */
+    StoredSecret *stored; /* of the tenant's store, for this task; in the call's arena */
+    size_t stored_count;
     Error *error;
 } Build;
 
@@ -53,7 +56,8 @@ static void write_node(Build *build)
  * -------------------------------------------------------------------------------------------------------------------
  */
 
-static int write_envelope(Build *build, const char *name, const char *context, const StoreBlob *value)
+static int write_envelope(Build *build, const char *tenant, const char *name, const char *context,
+                          const StoreBlob *value)
 {
     if (!build->keeper) {
         build->keeper = keeper_take(build->call->api, build->error);
@@ -61,7 +65,7 @@ static int write_envelope(Build *build, const char *name, const char *context, c
             return -ECONNREFUSED;
     }
     _cleanup_buffer_ Buffer envelope = BUFFER_INIT;
-    int r = keeper_client_reseal_value(build->keeper, build->lease->tenant, context, value->data, value->size,
+    int r = keeper_client_reseal_value(build->keeper, tenant, context, value->data, value->size,
                                        build->provisioner_id, &envelope, build->error);
     if (r < 0)
         return r;
@@ -88,6 +92,91 @@ static bool secret_is_for(const json_t *template, const char *secret, const char
     return false;
 }
 
+/* Names that the script of this task reads, as its approved bundle's manifest says. */
+static int read_wanted(StoreTransaction *transaction, Build *build, json_t **ret_manifest, Error *error)
+{
+    const json_t *fields = json_object_get(json_object_get(build->details, "action"), "fields");
+    const char *name = json_string_value(json_object_get(fields, "bundle"));
+    const json_t *bundle = name ? json_object_get(build->view->bundles, name) : NULL;
+    const char *digest = json_string_value(json_object_get(bundle, "digest"));
+    BundleGetRow row;
+    int r = digest
+                ? statement_bundle_get(
+                      transaction, &(BundleGetParameters){.tenant = build->lease->tenant, .digest = digest},
+                      &row, error)
+                : 0;
+    return r == 1 ? json_parse(row.manifest, strlen(row.manifest), DETAILS_LIMIT, ret_manifest, error) : r;
+}
+
+static bool is_wanted(const Build *build, const json_t *manifest, const char *secret)
+{
+    const json_t *fields = json_object_get(json_object_get(build->details, "action"), "fields");
+    const char *script = json_string_value(json_object_get(fields, "script"));
+    const json_t *entry = script ? json_object_get(json_object_get(manifest, "scripts"), script) : NULL;
+    size_t index;
+    const json_t *name;
+    json_array_foreach (json_object_get(entry, "secrets"), index, name)
+        if (string_equal(json_string_value(name), secret))
+            return true;
+    return false;
+}
+
+/* Looks at the rights of whoever asked for the run as they are now, and records that the task gets the
+ * secret. */
+static int take_stored(StoreTransaction *transaction, Build *build, const char *requester, const char *name,
+                       Error *error)
+{
+    Arena *arena = build->call->arena;
+    const EngineLease *lease = build->lease;
+    StoredSecret *secret = &build->stored[build->stored_count];
+    int r = secret_for_use(transaction, arena, lease->tenant, requester, name, secret, error);
+    if (r < 0)
+        return r;
+    build->stored_count++;
+    return audit_trail_append(
+        transaction,
+        &(AuditRecord){.actor = requester,
+                       .tenant = lease->tenant,
+                       .request_id = build->call->request->request_id,
+                       .source = build->call->request->remote_address,
+                       .action = "secret_use",
+                       .object = arena_format(arena, "secret:%s", name),
+                       .details = arena_format(arena, "{\"task\":\"%s\",\"version\":%" PRId64 "}",
+                                               lease->task, secret->version)},
+        error);
+}
+
+static int find_stored(StoreTransaction *transaction, void *context, Error *error)
+{
+    Build *build = context;
+    const json_t *names = json_object_get(build->view->snapshot, "store_secrets"), *name;
+    _cleanup_json_ json_t *manifest = NULL;
+    ExecutionGetRow execution;
+    size_t index;
+    build->stored_count = 0;
+    build->stored =
+        arena_allocate_array(build->call->arena, json_array_size(names) + 1, sizeof(*build->stored));
+    int r = statement_execution_get(
+        transaction,
+        &(ExecutionGetParameters){.tenant = build->lease->tenant, .id = build->lease->execution_id},
+        &execution, error);
+    if (r == 1)
+        r = read_wanted(transaction, build, &manifest, error);
+    json_array_foreach (names, index, name)
+        if (r >= 0 && is_wanted(build, manifest, json_string_value(name)))
+            r = take_stored(transaction, build, execution.created_by, json_string_value(name), error);
+    return MIN(r, 0);
+}
+
+/* A cluster without secrets of the store costs no transaction. */
+static int read_stored(Build *build)
+{
+    if (json_array_size(json_object_get(build->view->snapshot, "store_secrets")) == 0 ||
+        !string_equal(build->lease->kind, "automator"))
+        return 0;
+    return store_run(build->call->api->settings.store, STORE_WRITE, find_stored, build, build->error);
+}
+
 static int write_cluster_secrets(Build *build)
 {
     Writer *writer = build->writer;
@@ -96,13 +185,18 @@ static int write_cluster_secrets(Build *build)
     for (size_t i = 0; i < build->view->secret_count && r >= 0; i++) {
         const ViewSecret *secret = &build->view->secrets[i];
         if (secret_is_for(build->view->template, secret->name, build->lease->service))
-            r = write_envelope(build, secret->name, secret->context, &secret->value);
+            r = write_envelope(build, build->lease->tenant, secret->name, secret->context, &secret->value);
     }
+    for (size_t i = 0; i < build->stored_count && r >= 0; i++)
+        r = write_envelope(build, build->stored[i].tenant, build->stored[i].key, build->stored[i].context,
+                           &build->stored[i].value);
     writer_end_object(writer);
     writer_begin_object(writer, "secret_contexts");
     for (size_t i = 0; i < build->view->secret_count; i++)
         if (secret_is_for(build->view->template, build->view->secrets[i].name, build->lease->service))
             writer_string(writer, build->view->secrets[i].name, build->view->secrets[i].context);
+    for (size_t i = 0; i < build->stored_count; i++)
+        writer_string(writer, build->stored[i].key, build->stored[i].context);
     writer_end_object(writer);
     return r;
 }
@@ -124,7 +218,7 @@ static int write_provider(Build *build)
     writer_begin_object(writer, "secrets");
     for (size_t i = 0; is_provider_task && i < build->view->provider_secret_count && r >= 0; i++) {
         const ViewSecret *secret = &build->view->provider_secrets[i];
-        r = write_envelope(build, secret->name, secret->context, &secret->value);
+        r = write_envelope(build, build->lease->tenant, secret->name, secret->context, &secret->value);
     }
     writer_end_object(writer);
     writer_begin_object(writer, "secret_contexts");
@@ -300,6 +394,8 @@ int task_build(ApiCall *call, const EngineLease *lease, const char *provisioner_
                               &build.view, error);
     if (r >= 0)
         r = json_parse(lease->details, strlen(lease->details), DETAILS_LIMIT, &build.details, error);
+    if (r >= 0)
+        r = read_stored(&build);
     if (r >= 0) {
         writer_begin_object(&part, NULL);
         r = build_members(&build);

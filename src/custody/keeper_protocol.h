@@ -32,6 +32,10 @@ typedef enum KeeperPeer {
     KEEPER_PEER_MANAGER = 1 << 1,
 } KeeperPeer;
 
+/* Whose values those of configuration files are: no tenant can have the name. Their keys are not destroyed by
+ * a rotation, because nobody could seal a file of root anew. */
+#define KEEPER_TENANT_CONFIGURATION "(configuration)"
+
 /* Field tags, one meaning in all messages; messages list theirs in ascending order. */
 typedef enum KeeperField {
     KEEPER_FIELD_CODE = 1,

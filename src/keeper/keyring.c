@@ -10,6 +10,7 @@
 #include "base/string.h"
 #include "crypto/aead.h"
 #include "crypto/hash.h"
+#include "custody/keeper_protocol.h"
 
 enum { CACHE_MAX = 1024 };
 
@@ -149,15 +150,19 @@ static bool parse_name(const char *name, uint32_t *ret_generation)
 static int destroy_keys(Keyring *keyring, const char *hex, uint32_t limit, unsigned *ret_count, Error *error)
 {
     _cleanup_string_list_ StringList names = {0};
+    char kept[HASH_HEX_SIZE];
     int r = vault_list(keyring->vault, "keyring", &names, error);
 
+    hash_sha256_hex(KEEPER_TENANT_CONFIGURATION, strlen(KEEPER_TENANT_CONFIGURATION), kept);
     forget_keys(keyring);
     *ret_count = 0;
     for (size_t i = 0; r >= 0 && i < names.count; i++) {
         const char *name = names.items[i] + strlen("keyring/");
         uint32_t generation;
 
-        if (!parse_name(name, &generation) || generation >= limit || (hex && !string_starts_with(name, hex)))
+        if (!parse_name(name, &generation) || generation >= limit)
+            continue;
+        if (hex ? !string_starts_with(name, hex) : string_starts_with(name, kept))
             continue;
         r = vault_destroy(keyring->vault, names.items[i], error);
         *ret_count += r >= 0;

@@ -2,10 +2,12 @@
 #include "manager/identity.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/secret.h"
 #include "crypto/key.h"
 #include "crypto/x509.h"
 
@@ -25,14 +27,64 @@ static char *identity_path(const ManagerConfig *config, const char *name, const 
     return string_format("%s/tls/%s%s", config->directory, name, suffix);
 }
 
+/* Chain and key in one file. */
+static char *given_path(const ManagerConfig *config, IdentityKind kind)
+{
+    return identity_path(config, identities[kind].name, ".given.pem");
+}
+
+bool identity_is_given(const ManagerConfig *config, IdentityKind kind)
+{
+    _cleanup_free_ char *path = given_path(config, kind);
+    return access(path, F_OK) == 0;
+}
+
 char *identity_key_path(const ManagerConfig *config, IdentityKind kind)
 {
-    return identity_path(config, identities[kind].name, ".key");
+    return identity_is_given(config, kind) ? given_path(config, kind)
+                                           : identity_path(config, identities[kind].name, ".key");
 }
 
 char *identity_chain_path(const ManagerConfig *config, IdentityKind kind)
 {
-    return identity_path(config, identities[kind].name, ".crt");
+    return identity_is_given(config, kind) ? given_path(config, kind)
+                                           : identity_path(config, identities[kind].name, ".crt");
+}
+
+int identity_read_chain(const ManagerConfig *config, IdentityKind kind, char **ret_chain)
+{
+    _cleanup_free_ char *path = identity_chain_path(config, kind), *content = NULL;
+    size_t size;
+    int r = file_read(path, CHAIN_LIMIT + KEY_PEM_LIMIT, &content, &size);
+    if (r < 0)
+        return r;
+    _cleanup_buffer_ Buffer chain = BUFFER_INIT;
+    const char *begin = content, *end;
+    static const char FIRST[] = "-----BEGIN CERTIFICATE-----", LAST[] = "-----END CERTIFICATE-----";
+    while (r >= 0 && (begin = strstr(begin, FIRST)) && (end = strstr(begin, LAST))) {
+        end += strlen(LAST);
+        r = buffer_append(&chain, begin, (size_t)(end - begin));
+        if (r >= 0)
+            r = buffer_append_byte(&chain, '\n');
+        begin = end;
+    }
+    memory_wipe(content, size);
+    if (r >= 0)
+        *ret_chain = string_duplicate(buffer_string(&chain));
+    return MIN(r, 0);
+}
+
+IdentityKind identity_kind_from_string(const char *name)
+{
+    for (IdentityKind kind = 0; kind < _IDENTITY_MAX; kind++)
+        if (string_equal(identities[kind].name, name))
+            return kind;
+    return (IdentityKind)-EINVAL;
+}
+
+const char *identity_kind_to_string(IdentityKind kind)
+{
+    return identities[kind].name;
 }
 
 char *identity_ca_path(const ManagerConfig *config)
@@ -78,18 +130,25 @@ static void collect_names(const ManagerConfig *config, IdentityKind kind, Names 
         add_name(names, config->management_addresses.items[i]);
 }
 
-static bool covers(const CertificateInfo *info, const Names *names)
+/* The first name or address that is missing; owned, NULL when all are there. */
+static char *find_missing(const CertificateInfo *info, const Names *names)
 {
     for (size_t i = 0; i < names->dns_names.count; i++)
         if (!string_list_contains(&info->dns_names, names->dns_names.items[i]))
-            return false;
+            return string_duplicate(names->dns_names.items[i]);
     for (size_t i = 0; i < names->address_count; i++) {
         char text[46];
         ip_address_format(&names->addresses[i], text);
         if (!string_list_contains(&info->ip_addresses, text))
-            return false;
+            return string_duplicate(text);
     }
-    return true;
+    return NULL;
+}
+
+static bool covers(const CertificateInfo *info, const Names *names)
+{
+    _cleanup_free_ char *missing = find_missing(info, names);
+    return !missing;
 }
 
 /* Good while it is there, matches its key, names every address and has a third of its life left. */
@@ -161,7 +220,218 @@ bool identity_is_there(const ManagerConfig *config)
     return true;
 }
 
-int identity_ensure(const ManagerConfig *config, KeeperClient *keeper, unsigned *ret_changed, Error *error)
+/* Given pairs
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+/* What must be in a given certificate: what people configured, not the loopback of the moment. */
+static void collect_required(const ManagerConfig *config, IdentityKind kind, Names *names)
+{
+    add_name(names, kind == IDENTITY_EXTERNAL ? config->external_address : config->internal_address);
+    for (size_t i = 0; i < config->management_addresses.count; i++)
+        add_name(names, config->management_addresses.items[i]);
+}
+
+static int check_names(const ManagerConfig *config, IdentityKind kind, const CertificateInfo *info,
+                       Error *error)
+{
+    Names names = {0};
+    collect_required(config, kind, &names);
+    _cleanup_free_ char *missing = find_missing(info, &names);
+    string_list_done(&names.dns_names);
+    return missing
+               ? error_set(error, ERROR_BAD_DOCUMENT,
+                           "The certificate lacks the name '%s'; it must have every address of the manager.",
+                           missing)
+               : 0;
+}
+
+/* Provisioners ask for this mark, so that no other certificate of the authority can stand in for the manager.
+ */
+static int check_internal(const CertificateInfo *info, const char *chain, const char *trust, Error *error)
+{
+    if (certificate_verify(chain, trust, CERTIFICATE_SERVER, NULL, 0, error) < 0) {
+        error_prefix(error, "The internal certificate must come from the internal CA");
+        return -EINVAL;
+    }
+    const char *mark = certificate_info_uri_value(info, "bastide:service:");
+    return string_equal(mark, "internal") || string_equal(mark, "manager")
+               ? 0
+               : error_set(
+                     error, ERROR_BAD_DOCUMENT,
+                     "The internal certificate needs the URI bastide:service:internal among its names.");
+}
+
+int identity_check_given(const ManagerConfig *config, IdentityKind kind, const char *chain, const Secret *key,
+                         const char *ca, const char *trust, Error *error)
+{
+    _cleanup_certificate_ Certificate *certificate = NULL;
+    _cleanup_certificate_info_ CertificateInfo info = {0};
+    _cleanup_private_key_ PrivateKey *private_key = NULL;
+    Usec now = clock_realtime(&system_clock);
+    if (chain_count(chain, strlen(chain)) < 1)
+        return error_set(error, ERROR_BAD_DOCUMENT, "The certificate is no PEM text of certificates alone.");
+    int r = certificate_from_pem(chain, strlen(chain), &certificate, error);
+    if (r >= 0)
+        r = private_key_from_pem(secret_bytes(key), secret_size(key), NULL, &private_key, error);
+    if (r < 0)
+        return r;
+    certificate_info(certificate, &info);
+    if (!certificate_matches_key(certificate, private_key))
+        return error_set(error, ERROR_BAD_DOCUMENT, "The key does not belong to the certificate.");
+    if (info.is_ca)
+        return error_set(error, ERROR_BAD_DOCUMENT,
+                         "This is the certificate of an authority, not of a server.");
+    if (!(info.purposes & CERTIFICATE_SERVER))
+        return error_set(error, ERROR_BAD_DOCUMENT, "The certificate is not meant for TLS servers.");
+    if (info.not_before > now || info.not_after <= now + 86400 * USEC_PER_SEC)
+        return error_set(error, ERROR_BAD_DOCUMENT,
+                         "The certificate must be valid now and for a day at least.");
+    if (ca && certificate_verify(chain, ca, CERTIFICATE_SERVER, NULL, 0, error) < 0) {
+        error_prefix(error, "The chain does not lead to the CA certificate");
+        return -EINVAL;
+    }
+    r = kind == IDENTITY_INTERNAL ? check_internal(&info, chain, trust, error) : 0;
+    return r < 0 ? r : check_names(config, kind, &info, error);
+}
+
+int identity_install_given(const ManagerConfig *config, IdentityKind kind, const char *chain,
+                           const Secret *key, Error *error)
+{
+    _cleanup_free_ char *path = given_path(config, kind);
+    Buffer file = BUFFER_INIT_SECRET(CHAIN_LIMIT + KEY_PEM_LIMIT + 16);
+    int r = buffer_append_string(&file, chain);
+    if (r >= 0)
+        r = buffer_append_byte(&file, '\n');
+    if (r >= 0)
+        r = buffer_append(&file, secret_bytes(key), secret_size(key));
+    if (r >= 0)
+        r = file_write_atomic(path, file.data, file.size, 0600);
+    buffer_wipe(&file);
+    if (r < 0)
+        return error_set_errno(error, ERROR_IO, -r, "Writing %s", path);
+    log_notice("The %s listener gets the pair that was given.", identities[kind].name);
+    return 0;
+}
+
+int identity_remove_given(const ManagerConfig *config, IdentityKind kind, Error *error)
+{
+    _cleanup_free_ char *path = given_path(config, kind);
+    if (unlink(path) < 0)
+        return errno == ENOENT ? 0 : error_set_errno(error, ERROR_IO, errno, "Removing %s", path);
+    int r = file_sync_parent(path);
+    return r < 0 ? error_set_errno(error, ERROR_IO, -r, "Removing %s", path) : 0;
+}
+
+static int read_pem(const char *path, char **ret_text, Error *error)
+{
+    size_t size;
+    int r = file_read(path, CHAIN_LIMIT, ret_text, &size);
+    return r < 0 ? error_set_errno(error, ERROR_CONFIGURATION, -r, "Reading %s", path) : 0;
+}
+
+static int read_private(const char *path, Secret **ret_key, Error *error)
+{
+    char *content = NULL;
+    size_t size = 0;
+    int r = file_read_private(path, geteuid(), KEY_PEM_LIMIT, &content, &size);
+    if (r == -EPERM)
+        return error_set(error, ERROR_INSECURE,
+                         "%s must be a file of mode 0600 of the manager's account or of root.", path);
+    if (r < 0)
+        return error_set_errno(error, ERROR_CONFIGURATION, -r, "Reading %s", path);
+    *ret_key = secret_new(content, size);
+    memory_wipe(content, size);
+    free(content);
+    return *ret_key ? 0 : error_set(error, ERROR_INTERNAL, "There is no guarded memory for a key.");
+}
+
+typedef struct GivenPair {
+    IdentityKind kind;
+    const char *certificate, *key, *ca; /* paths; NULL = not given */
+    const char *certificate_setting, *key_setting;
+} GivenPair;
+
+static int configure_pair(const ManagerConfig *config, const GivenPair *pair, const char *trust, Error *error)
+{
+    _cleanup_free_ char *chain = NULL, *ca = NULL;
+    _cleanup_secret_ Secret *key = NULL;
+    if (!pair->certificate && !pair->key)
+        return 0;
+    if (!pair->certificate || !pair->key)
+        return error_set_field(
+            error, ERROR_CONFIGURATION, pair->certificate ? pair->key_setting : pair->certificate_setting,
+            "%s and %s are given together or not at all.", pair->certificate_setting, pair->key_setting);
+    int r = read_pem(pair->certificate, &chain, error);
+    if (r >= 0)
+        r = read_private(pair->key, &key, error);
+    if (r >= 0 && pair->ca)
+        r = read_pem(pair->ca, &ca, error);
+    if (r >= 0)
+        r = identity_check_given(config, pair->kind, chain, key, ca, trust, error);
+    if (r < 0 && error && !*error->field)
+        (void)string_copy(error->field, sizeof(error->field), pair->certificate_setting);
+    return r < 0 ? r : identity_install_given(config, pair->kind, chain, key, error);
+}
+
+/* The authority itself is the keeper's: the file only says which one is meant. */
+static int check_authority(const ManagerConfig *config, const char *trust, Error *error)
+{
+    _cleanup_free_ char *given = NULL, *own = NULL, *first = NULL;
+    if (!config->ca_certificate)
+        return 0;
+    int r = read_pem(config->ca_certificate, &given, error);
+    if (r < 0)
+        return r;
+    first = chain_nth(given, strlen(given), 0);
+    own = chain_nth(trust, strlen(trust), 0);
+    if (first && own && string_equal(first, own))
+        return 0;
+    return error_set_field(
+        error, ERROR_CONFIGURATION, "certificates.ca_certificate",
+        "The keeper signs with another CA: give it this one with its key, 'bastide-keeper import-ca "
+        "--ca-certificate FILE --ca-key FILE'. A CA certificate without its key cannot sign for "
+        "provisioners and clusters.");
+}
+
+int identity_configure(const ManagerConfig *config, const char *trust, Error *error)
+{
+    const GivenPair pairs[] = {
+        {IDENTITY_EXTERNAL, config->rest_certificate, config->rest_key, config->external_ca_certificate,
+         "certificates.rest_certificate", "certificates.rest_key"},
+        {IDENTITY_INTERNAL, config->internal_certificate, config->internal_key, NULL,
+         "certificates.internal_certificate", "certificates.internal_key"},
+    };
+    if (config->external_ca_certificate && !config->rest_certificate)
+        return error_set_field(
+            error, ERROR_CONFIGURATION, "certificates.external_ca_certificate",
+            "An external CA certificate says who signed rest_certificate, which is not given.");
+    int r = check_authority(config, trust, error);
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(pairs); i++)
+        r = configure_pair(config, &pairs[i], trust, error);
+    return r;
+}
+
+enum { WARNING_DAYS = 14 };
+
+/* Nobody but its giver can renew it. */
+static void warn_before_expiry(const ManagerConfig *config, IdentityKind kind)
+{
+    _cleanup_free_ char *chain = NULL;
+    _cleanup_certificate_ Certificate *certificate = NULL;
+    _cleanup_certificate_info_ CertificateInfo info = {0};
+    if (identity_read_chain(config, kind, &chain) < 0)
+        return;
+    if (certificate_from_pem(chain, strlen(chain), &certificate, NULL) >= 0) {
+        certificate_info(certificate, &info);
+        Usec now = clock_realtime(&system_clock);
+        if (info.not_after < now + WARNING_DAYS * 86400 * USEC_PER_SEC)
+            log_warning("The given %s certificate expires within %d days; replace it.", identities[kind].name,
+                        WARNING_DAYS);
+    }
+}
+
+static int ensure(const ManagerConfig *config, KeeperClient *keeper, unsigned *ret_changed, Error *error)
 {
     KeeperPublic public_ = {0};
     int r = keeper_client_public(keeper, &public_, error);
@@ -175,6 +445,10 @@ int identity_ensure(const ManagerConfig *config, KeeperClient *keeper, unsigned 
         (void)error_set_errno(error, ERROR_IO, -r, "Writing %s", ca_path);
     for (IdentityKind kind = 0; kind < _IDENTITY_MAX && r >= 0; kind++) {
         Names names = {0};
+        if (identity_is_given(config, kind)) {
+            warn_before_expiry(config, kind);
+            continue;
+        }
         collect_names(config, kind, &names);
         if (!is_good(config, kind, &names, public_.ca_chain)) {
             r = issue(config, kind, &names, keeper, error);
@@ -184,5 +458,14 @@ int identity_ensure(const ManagerConfig *config, KeeperClient *keeper, unsigned 
         string_list_done(&names.dns_names);
     }
     keeper_public_done(&public_);
+    return r;
+}
+
+int identity_ensure(const ManagerConfig *config, KeeperClient *keeper, unsigned *ret_changed, Error *error)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* two at once would mix keys and chains */
+    ASSERT(pthread_mutex_lock(&lock) == 0);
+    int r = ensure(config, keeper, ret_changed, error);
+    ASSERT(pthread_mutex_unlock(&lock) == 0);
     return r;
 }

@@ -9,8 +9,12 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/secret.h"
+#include "custody/config_secret.h"
 #include "manager/admin_socket.h"
+#include "manager/database_password.h"
+#include "manager/doctor.h"
 #include "manager/manager_config.h"
+#include "manager/password_prompt.h"
 #include "manager/server.h"
 #include "manager/setup.h"
 
@@ -18,6 +22,9 @@ static const Option global_options[] = {
     {"config", 'c', "FILE", "configuration file (default " BASTIDE_PREFIX "/etc/manager.conf)", false},
     {0},
 };
+
+#define DEFAULT_CONFIG BASTIDE_PREFIX "/etc/manager.conf"
+static const Usec KEEPER_TIMEOUT = 10 * USEC_PER_SEC;
 
 static int report(const Error *error)
 {
@@ -32,8 +39,7 @@ static int with_config(const ParsedOptions *options, Action action, bool becomes
 {
     Error error = ERROR_INIT;
     ManagerConfig config = {0};
-    int r = manager_config_load(options_get(options, "config") ?: BASTIDE_PREFIX "/etc/manager.conf", &config,
-                                &error);
+    int r = manager_config_load(options_get(options, "config") ?: DEFAULT_CONFIG, &config, &error);
     if (r >= 0) {
         LogLevel level = log_level_from_string(config.log_level);
         log_init("bastide-manager", level < 0 ? LOG_LEVEL_INFO : level,
@@ -41,6 +47,8 @@ static int with_config(const ParsedOptions *options, Action action, bool becomes
     }
     if (r >= 0 && becomes_user)
         r = manager_become_user(&config, &error);
+    if (r >= 0 && becomes_user)
+        r = database_password_apply(&config, &error);
     if (r >= 0)
         r = action(&config, &error);
     manager_config_done(&config);
@@ -85,6 +93,56 @@ static int verb_token(const ParsedOptions *options, void *context)
     return with_config(options, print_token, false);
 }
 
+/* One line of standard input, or what is typed without echo; what to write into the file goes to standard
+ * output. */
+static int seal_setting(const ManagerConfig *config, const char *setting, Error *error)
+{
+    _cleanup_keeper_client_ KeeperClient *keeper = keeper_client_new(config->keeper_socket, KEEPER_TIMEOUT);
+    _cleanup_secret_ Secret *plain = NULL;
+    _cleanup_buffer_ Buffer value = BUFFER_INIT;
+    int r = password_prompt("Password: ", &plain, error);
+    if (r >= 0)
+        r = config_secret_seal(keeper, setting, plain, &value, error);
+    if (r >= 0)
+        (void)puts(buffer_string(&value));
+    return r;
+}
+
+static int verb_seal(const ParsedOptions *options, void *context)
+{
+    (void)context;
+    Error error = ERROR_INIT;
+    ManagerConfig config = {0};
+    const char *setting = options_argument(options, 0) ?: "database.password";
+    int r = string_equal(setting, "database.password")
+                ? 0
+                : error_set(&error, ERROR_BAD_REQUEST,
+                            "The settings that hold a password are: database.password");
+    if (r >= 0)
+        r = manager_config_load_for_sealing(options_get(options, "config") ?: DEFAULT_CONFIG, &config,
+                                            &error);
+    if (r >= 0)
+        r = manager_become_user(&config, &error);
+    if (r >= 0)
+        r = seal_setting(&config, setting, &error);
+    manager_config_done(&config);
+    return r < 0 ? report(&error) : EXIT_SUCCESS;
+}
+
+static int verb_doctor(const ParsedOptions *options, void *context)
+{
+    (void)context;
+    Error error = ERROR_INIT;
+    ManagerConfig config = {0};
+    unsigned findings = 0;
+    const char *path = options_get(options, "config") ?: DEFAULT_CONFIG;
+    int r = manager_config_load(path, &config, &error);
+    if (r >= 0)
+        r = doctor_examine(&config, path, &findings, &error);
+    manager_config_done(&config);
+    return r < 0 ? report(&error) : findings > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int verb_config(const ParsedOptions *options, void *context)
 {
     (void)options;
@@ -111,6 +169,15 @@ static const Verb verbs[] = {
      "SIGTERM finishes what runs; SIGHUP reads the certificates again.", verb_run},
     {"token", "", 0, 0, NULL, "make an administrator's token of 15 minutes over the local socket (root only)",
      NULL, verb_token},
+    {"config seal", "[SETTING]", 0, 1, NULL, "seal a password for the configuration file (root only)",
+     "Reads it from the terminal without echo, or one line of standard input, and prints what to write as "
+     "database.password. Only this installation's keeper opens it, and only for that setting.",
+     verb_seal},
+    {"doctor", "", 0, 0, NULL, "look for weaknesses of this installation (root only)",
+     "Modes of files, certificates that expire, rights of the database's role, connections without TLS, "
+     "clocks, limits, "
+     "the keeper. Exit status 1 when there is one.",
+     verb_doctor},
     {"example-config", "", 0, 0, NULL, "print every setting with its default", NULL, verb_config},
     {"openapi", "", 0, 0, NULL, "print the description of the API (OpenAPI 3.1)", NULL, verb_openapi},
     {0},

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "custody/config_secret.h"
 
 #define KEY(section_, key_, type_, member_, default_, minimum_, maximum_, text_)                             \
     {                                                                                                        \
@@ -32,6 +33,11 @@ const ConfigKey manager_config_keys[] = {
         "sqlite:PATH or postgresql:CONNECTION; the connection must say sslmode=verify-full unless it is a "
         "Unix socket; the embedded "
         "database in the directory when absent"),
+    KEY("database", "password", STRING, database_password, NULL, 0, 0,
+        "of the PostgreSQL role, never in the clear: sealed:… (as `bastide-manager config seal "
+        "database.password` "
+        "prints it), file:PATH (mode 0600, the manager's or root's) or credential:NAME (of the service "
+        "manager)"),
     KEY("database", "readers", INTEGER, readers, "2", 1, 64, "threads that read"),
     KEY("keeper", "socket", PATH, keeper_socket, BASTIDE_PREFIX "/run/keeper.sock", 0, 0,
         "socket of the keeper"),
@@ -46,6 +52,22 @@ const ConfigKey manager_config_keys[] = {
         "how often a provisioner is heard"),
     KEY("certificates", "management_addresses", LIST, management_addresses, "", 0, 0,
         "further names and addresses of the manager, in its certificates"),
+    KEY("certificates", "rest_certificate", PATH, rest_certificate, NULL, 0, 0,
+        "certificate of the API with its chain (PEM), of another authority; taken over by `init`"),
+    KEY("certificates", "rest_key", PATH, rest_key, NULL, 0, 0, "its key (PEM, mode 0600)"),
+    KEY("certificates", "external_ca_certificate", PATH, external_ca_certificate, NULL, 0, 0,
+        "the authority that rest_certificate must lead to"),
+    KEY("certificates", "internal_certificate", PATH, internal_certificate, NULL, 0, 0,
+        "certificate for provisioners with its chain, signed below the internal CA, with every address and "
+        "the URI "
+        "bastide:service:internal; taken over by `init`"),
+    KEY("certificates", "internal_key", PATH, internal_key, NULL, 0, 0, "its key (PEM, mode 0600)"),
+    KEY("certificates", "ca_certificate", PATH, ca_certificate, NULL, 0, 0,
+        "the internal CA that is meant; its key is the keeper's alone"),
+    REFUSED("certificates", "ca_key",
+            "the key of the CA is the keeper's alone: bastide-keeper init --ca-certificate FILE --ca-key "
+            "FILE, or later "
+            "bastide-keeper import-ca"),
     KEY("admin", "socket", PATH, admin_socket, BASTIDE_PREFIX "/run/admin.sock", 0, 0,
         "socket for administration on this machine"),
     KEY("ldap", "servers", LIST, ldap.servers, "", 0, 0,
@@ -95,11 +117,29 @@ const ConfigKey manager_config_keys[] = {
     REFUSED("external", "ssl_enabled", "TLS cannot be turned off: clients send passwords and tokens"),
     REFUSED("external", "tls", "TLS cannot be turned off: clients send passwords and tokens"),
     REFUSED("manager", "security_enabled", "authentication and authorisation cannot be turned off"),
-    REFUSED("database", "password",
-            "a password does not belong here in the clear: put it into a file of mode 0600 and name it in "
-            "the connection as passfile=PATH"),
     {0},
 };
+
+/* "password=" as a keyword of libpq, also with spaces around the sign, or inside of a URI. */
+static bool connection_has_password(const char *connection)
+{
+    const char *found = connection;
+
+    if (string_starts_with(connection, "//")) {
+        const char *at = strchr(connection, '@'), *colon = strchr(connection + 2, ':');
+        if (at && colon && colon < at)
+            return true;
+    }
+    while ((found = strcasestr(found, "password"))) {
+        const char *end = found + strlen("password");
+        bool is_word = found == connection || strchr(" \t\n?&'", found[-1]);
+        end += strspn(end, " \t\n");
+        if (is_word && *end == '=')
+            return true;
+        found += strlen("password");
+    }
+    return false;
+}
 
 static int resolve_user(ManagerConfig *config, Error *error)
 {
@@ -113,6 +153,23 @@ static int resolve_user(ManagerConfig *config, Error *error)
     config->uid = entry->pw_uid;
     config->gid = entry->pw_gid;
     return 0;
+}
+
+/* What is in the clear is refused here, before anything is done with it; no message repeats it. */
+static int check_passwords(const ManagerConfig *config, Error *error)
+{
+    if (string_starts_with(config->database, "postgresql:") &&
+        connection_has_password(config->database + strlen("postgresql:")))
+        return error_set_field(
+            error, ERROR_INSECURE, "database.location",
+            "A password does not stand in the connection: leave it out and set "
+            "database.password to what 'bastide-manager config seal database.password' prints.");
+    if (!config->database_password)
+        return 0;
+    if (!string_starts_with(config->database, "postgresql:"))
+        return error_set_field(error, ERROR_CONFIGURATION, "database.password",
+                               "The embedded database has no password.");
+    return config_secret_check(config->database_password, "database.password", error);
 }
 
 static void set_default(char **text, const char *value)
@@ -130,7 +187,7 @@ static void set_directory_defaults(DirectorySettings *ldap)
                           : "(&(objectClass=person)(uid={username}))");
 }
 
-int manager_config_load(const char *path, ManagerConfig *config, Error *error)
+int manager_config_load_for_sealing(const char *path, ManagerConfig *config, Error *error)
 {
     int r = config_load(path, false, manager_config_keys, config, error);
     if (r < 0)
@@ -139,6 +196,12 @@ int manager_config_load(const char *path, ManagerConfig *config, Error *error)
         config->database = string_format("sqlite:%s/bastide.db", config->directory);
     set_directory_defaults(&config->ldap);
     return resolve_user(config, error);
+}
+
+int manager_config_load(const char *path, ManagerConfig *config, Error *error)
+{
+    int r = manager_config_load_for_sealing(path, config, error);
+    return r < 0 ? r : check_passwords(config, error);
 }
 
 void manager_config_done(ManagerConfig *config)

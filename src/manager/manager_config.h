@@ -10,9 +10,12 @@
 #include "directory/directory.h"
 
 typedef struct ManagerConfig {
+    char *database_password; /* where it is, never itself; NULL = none */
     char *directory, *user, *database, *keeper_socket, *admin_socket, *log_level, *log_format;
     char *external_address, *internal_address;
     int64_t external_port, internal_port;
+    char *rest_certificate, *rest_key, *external_ca_certificate; /* paths; NULL = not given */
+    char *internal_certificate, *internal_key, *ca_certificate;
     StringList management_addresses; /* names and addresses in the certificates, beside the loopback */
     int64_t lease_ms, heartbeat_ms, readers, drain_ms;
     char *organisation;
@@ -24,6 +27,8 @@ typedef struct ManagerConfig {
 extern const ConfigKey manager_config_keys[];
 
 int manager_config_load(const char *path, ManagerConfig *config, Error *error);
+/* The same, but a password in the clear is no reason to stop: it is about to be sealed. */
+int manager_config_load_for_sealing(const char *path, ManagerConfig *config, Error *error);
 void manager_config_done(ManagerConfig *config);
 /* Becomes the configured user when started as root; refuses to go on as root. */
 int manager_become_user(const ManagerConfig *config, Error *error);

@@ -9,6 +9,7 @@
 #include "api/api.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "crypto/x509.h"
 #include "manager/admin_socket.h"
 #include "manager/identity.h"
 #include "net/http_server.h"
@@ -25,6 +26,7 @@ typedef struct Server {
     Api *api;
     Directory *directory; /* NULL = none */
     HttpServer *external, *internal;
+    ApiListeners listeners;
     AdminSocket *admin;
     char *ca_certificate, *internal_url, *bundle_directory, *request_key_file;
     unsigned draining; /* servers that still drain */
@@ -80,6 +82,48 @@ static void renew_certificates(Server *server)
     for (IdentityKind kind = 0; kind < _IDENTITY_MAX; kind++)
         if (changed & 1U << kind)
             swap_generation(server, kind);
+}
+
+/* What the API does with the listeners
+ * -------------------------------------------------------------------------------------------- */
+
+static int read_listener(void *userdata, const char *name, char **ret_chain, bool *ret_is_given, Error *error)
+{
+    const Server *server = userdata;
+    IdentityKind kind = identity_kind_from_string(name);
+    *ret_is_given = identity_is_given(server->config, kind);
+    int r = identity_read_chain(server->config, kind, ret_chain);
+    return r < 0 ? error_set_errno(error, ERROR_IO, -r, "Reading the certificate of the %s listener", name)
+                 : 0;
+}
+
+static int check_listener(void *userdata, const char *name, const char *chain, const Secret *key,
+                          const char *ca, Error *error)
+{
+    const Server *server = userdata;
+    return identity_check_given(server->config, identity_kind_from_string(name), chain, key, ca,
+                                server->ca_certificate, error);
+}
+
+static int replace_listener(void *userdata, const char *name, const char *chain, const Secret *key,
+                            Error *error)
+{
+    const Server *server = userdata;
+    return identity_install_given(server->config, identity_kind_from_string(name), chain, key, error);
+}
+
+static int reset_listener(void *userdata, const char *name, Error *error)
+{
+    Server *server = userdata;
+    int r = identity_remove_given(server->config, identity_kind_from_string(name), error);
+    return r < 0 ? r : ensure_identity(server, NULL, error);
+}
+
+static void reload_listeners(void *userdata)
+{
+    Server *server = userdata;
+    swap_generation(server, IDENTITY_EXTERNAL);
+    swap_generation(server, IDENTITY_INTERNAL);
 }
 
 static int on_care(sd_event_source *source, uint64_t usec, void *userdata)
@@ -181,7 +225,14 @@ static int start_api(Server *server, Error *error)
                       config->management_addresses.count > 0 ? config->management_addresses.items[0]
                                                              : config->internal_address,
                       (long long)config->internal_port);
+    server->listeners = (ApiListeners){.read = read_listener,
+                                       .check = check_listener,
+                                       .replace = replace_listener,
+                                       .reset = reset_listener,
+                                       .reload = reload_listeners,
+                                       .userdata = server};
     ApiSettings settings = {.event = server->event,
+                            .listeners = &server->listeners,
                             .store = server->store,
                             .clock = &system_clock,
                             .random = &system_random,

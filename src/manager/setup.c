@@ -112,6 +112,16 @@ static int prepare_database(const ManagerConfig *config, Error *error)
     return r;
 }
 
+static int take_given_pairs(const ManagerConfig *config, KeeperClient *keeper, Error *error)
+{
+    KeeperPublic public_ = {0};
+    int r = keeper_client_public(keeper, &public_, error);
+    if (r >= 0)
+        r = identity_configure(config, public_.ca_chain, error);
+    keeper_public_done(&public_);
+    return r;
+}
+
 int setup_initialise(const ManagerConfig *config, Error *error)
 {
     static const char *const directories[] = {"", "tls", "bundles"};
@@ -127,5 +137,8 @@ int setup_initialise(const ManagerConfig *config, Error *error)
         error_prefix(error, "The keeper at %s", config->keeper_socket);
         return r;
     }
+    r = take_given_pairs(config, keeper, error);
+    if (r < 0)
+        return r;
     return prepare_database(config, error);
 }

@@ -38,7 +38,8 @@ EXPECTED_ACCESS = read_expected_access()
 def fill(path):
     """A path whose parameters name nothing that exists."""
     return (path.replace("{kind}", "services").replace("{digest}", "0" * 64).replace("{name}", "no-such")
-            .replace("{id}", "nosuchnosuchnosuchno"))
+            .replace("{id}", "nosuchnosuchnosuchno").replace("{serial}", "0" * 40)
+            .replace("{key}", "no-such").replace("{version}", "1"))
 
 
 def send_without_waiting(bastide, method, path, headers):

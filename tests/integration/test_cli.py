@@ -526,3 +526,34 @@ def test_completion_is_a_good_script():
     ask = 'COMP_WORDS=(bastide clusters wa); COMP_CWORD=2; _bastide; echo "${COMPREPLY[@]}"'
     done = subprocess.run(["bash", "-euc", script + ask], capture_output=True, text=True, check=True)
     assert done.stdout == "watch\n"
+
+
+# Secrets and keys ----------------------------------------------------------------------------------------------------
+
+def test_secrets_from_the_command_line(admin, unique, tmp_path):
+    key, passphrase, export = unique("secret"), tmp_path / "passphrase", tmp_path / "export"
+    passphrase.write_text("long enough passphrase\n")
+    done = admin.run("secrets", "create", key, "--hidden", "--description", "of a test", text="value-on-stdin\n")
+    assert "value-on-stdin" not in done.stdout + done.stderr
+    assert admin.run("secrets", "get", key).stdout == "value-on-stdin"
+    assert key in admin.run("secrets", "list").stdout
+    assert "value" not in admin.json("secrets", "show", key)
+    (tmp_path / "value").write_text("value\nof a file\n")
+    admin.run("secrets", "update", key, "--file", tmp_path / "value", "--hidden", "false")
+    assert admin.run("secrets", "get", key).stdout == "value\nof a file\n"
+    assert admin.run("secrets", "get", key, "--version-number", "1").stdout == "value-on-stdin"
+    assert [item["version"] for item in admin.json("secrets", "versions", key)["items"]] == [2, 1]
+    admin.run("secrets", "versions", key, "--remove", "1")
+    admin.run("secrets", "export", export, "--passphrase-file", passphrase)
+    assert stat.S_IMODE(export.stat().st_mode) == 0o600 and "of a file" not in export.read_text()
+    admin.run("secrets", "delete", key, "--yes")
+    admin.run("secrets", "get", key, status=66)
+    admin.run("secrets", "import", export, "--passphrase-file", passphrase)
+    assert admin.run("secrets", "get", key).stdout == "value\nof a file\n"
+
+
+def test_keys_from_the_command_line(admin):
+    before = admin.json("keys", "status")["generation"]
+    assert f"generation {before + 1}" in admin.run("keys", "rotate").stdout
+    assert "GENERATION" in admin.run("keys", "status").stdout.upper()
+    admin.run("keys", "shred", "no-such-tenant", status=130)  # nobody confirmed

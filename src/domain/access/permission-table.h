@@ -56,6 +56,10 @@ PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, NONE, 0, "list prov
 PERMISSION_ROW(PROVISIONER_ENROL, "provisioner_enrol", SYSTEM, NONE, 0, "make enrolment tokens")
 PERMISSION_ROW(PROVISIONER_MANAGE, "provisioner_manage", SYSTEM, NONE, 0, "drain and remove provisioners")
 PERMISSION_ROW(AUDIT_LIST, "audit_list", SYSTEM, NONE, ROLES_OVERSIGHT, "read the audit trail")
+PERMISSION_ROW(CERTIFICATE_LIST, "certificate_list", SYSTEM, NONE, ROLES_OVERSIGHT,
+               "see certificates of every domain")
+PERMISSION_ROW(CERTIFICATE_MANAGE, "certificate_manage", SYSTEM, NONE, ROLE_BIT(SECURITY_OFFICER),
+               "revoke certificates, replace those of the listeners")
 PERMISSION_ROW(KEYS_GET, "keys_get", SYSTEM, NONE, ROLES_OVERSIGHT, "see the state of the keys, never a key")
 PERMISSION_ROW(KEYS_MANAGE, "keys_manage", SYSTEM, NONE, 0, "rotate keys, destroy those of a tenant")
 PERMISSION_ROW(ADMINISTRATORS, "administrators", TENANT, NONE, ROLE_BIT(MANAGER),
@@ -72,6 +76,17 @@ PERMISSION_ROW(CLUSTER_SERVICES, "cluster_services", TENANT, WRITE, ROLES_WORKER
                "start, stop and restart the services of a cluster")
 PERMISSION_ROW(CLUSTER_SCALE, "cluster_scale", TENANT, WRITE, ROLES_WORKERS,
                "scale a cluster, add services to it, replace its nodes")
+PERMISSION_ROW(SECRET_LIST, "secret_list", TENANT, LIST, ROLES_MEMBERS, "list secrets, never their values")
+PERMISSION_ROW(SECRET_GET, "secret_get", TENANT, READ, ROLES_WORKERS, "read the value of a secret")
+PERMISSION_ROW(SECRET_USE, "secret_use", TENANT, USE, ROLES_WORKERS,
+               "have a secret given to the steps of one's clusters")
+PERMISSION_ROW(SECRET_CREATE, "secret_create", TENANT, WRITE, ROLES_WORKERS,
+               "make a secret, or a new version of it")
+PERMISSION_ROW(SECRET_UPDATE, "secret_update", TENANT, WRITE, ROLES_WORKERS, "change a secret")
+PERMISSION_ROW(SECRET_DELETE, "secret_delete", TENANT, WRITE, ROLES_WORKERS, "remove a secret")
+PERMISSION_ROW(SECRET_EXPORT, "secret_export", TENANT, NONE, ROLE_BIT(MANAGER),
+               "export all secrets, sealed to a passphrase")
+PERMISSION_ROW(SECRET_IMPORT, "secret_import", TENANT, NONE, ROLE_BIT(MANAGER), "import secrets")
 PERMISSION_ROW(NODE_LIST, "node_list", TENANT, LIST, ROLES_MEMBERS, "list nodes")
 PERMISSION_ROW(NODE_GET, "node_get", TENANT, READ, ROLES_MEMBERS, "see a node")
 PERMISSION_ROW(NODE_LOG, "node_log", TENANT, USE, ROLES_WORKERS, "read the output of steps on a node")

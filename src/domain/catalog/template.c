@@ -413,8 +413,11 @@ static int check_config_macro(void *context, const char *path, const MacroText *
         for (size_t j = 0; j < check->template->secret_count && !is_declared; j++)
             is_declared = string_equal(check->template->secrets[j].name, macro->secret);
         if (!is_declared)
-            member_issue(check->members, path, "bad_macro", "the secret '%s' is not declared in secrets",
-                         macro->secret);
+            member_warning(
+                check->members, path, "bad_macro",
+                "the secret '%s' is not declared in secrets; it must be one of the tenant's secrets "
+                "when a cluster is made",
+                macro->secret);
     }
     return 0;
 }

@@ -343,13 +343,9 @@ static void check_macro(ConfigCheck *check, const MacroPart *part, const char *p
 {
     Resolver *resolver = check->resolver;
     const Macro *macro = &part->macro;
-    if (macro->kind == MACRO_SECRET) {
-        for (size_t i = 0; i < resolver->template->secret_count; i++)
-            if (string_equal(resolver->template->secrets[i].name, macro->secret))
-                return;
-        issue_add(resolver->issues, ISSUE_ERROR, path, "bad_macro",
-                  "%s: the template declares no secret '%s'", path, macro->secret);
-    }
+    /* One that the template does not declare is looked for among the tenant's secrets, by whoever may. */
+    if (macro->kind == MACRO_SECRET)
+        return;
     if (!macro->service || resolution_find(resolver->resolution, macro->service) >= 0)
         return;
     bool is_known = name_list_contains(&resolver->template->compatible_services, macro->service);

@@ -8,6 +8,7 @@
 #include "crypto/envelope.h"
 #include "crypto/hash.h"
 #include "crypto/password.h"
+#include "crypto/sealing.h"
 #include "crypto/shamir.h"
 #include "crypto/sign.h"
 #include "crypto/start.h"
@@ -300,6 +301,44 @@ static void test_shares(void **state)
     assert_int_equal(shamir_split(secret, 0, 2, 3, &system_random, shares), -EINVAL);
 }
 
+static void test_sealing_to_a_passphrase(void **state)
+{
+    _cleanup_secret_ Secret *passphrase = secret_new("correct horse battery", 21),
+                            *other = secret_new("another passphrase", 18), *is_short = secret_new("short", 5),
+                            *plain = NULL;
+    _cleanup_buffer_ Buffer sealed = BUFFER_INIT, again = BUFFER_INIT;
+    Error error = ERROR_INIT;
+    Secret *none = NULL;
+
+    assert_int_equal(sealing_seal(passphrase, "value", 5, &sealed, &error), 0);
+    assert_int_equal(sealed.size, SEALING_OVERHEAD + 5);
+    assert_null(memmem(sealed.data, sealed.size, "value", 5));
+    assert_int_equal(sealing_seal(passphrase, "value", 5, &again, &error), 0);
+    assert_memory_not_equal(sealed.data + 12, again.data + 12, 40); /* salt and nonce */
+    assert_int_equal(sealing_open(passphrase, sealed.data, sealed.size, &plain, &error), 0);
+    assert_int_equal(secret_size(plain), 5);
+    assert_memory_equal(secret_bytes(plain), "value", 5);
+    assert_true(sealing_open(other, sealed.data, sealed.size, &none, &error) < 0);
+    assert_int_equal(error.code, ERROR_FORBIDDEN);
+    error_clear(&error);
+    sealed.data[sealed.size - 1] ^= 1;
+    assert_true(sealing_open(passphrase, sealed.data, sealed.size, &none, &error) < 0);
+    assert_int_equal(error.code, ERROR_FORBIDDEN);
+    error_clear(&error);
+    /* It asks for more work than anything of ours does. */
+    sealed.data[4] = 0xff;
+    assert_true(sealing_open(passphrase, sealed.data, sealed.size, &none, &error) < 0);
+    assert_int_equal(error.code, ERROR_BAD_DOCUMENT);
+    error_clear(&error);
+    assert_true(sealing_open(passphrase, sealed.data, SEALING_OVERHEAD - 1, &none, &error) < 0);
+    error_clear(&error);
+    buffer_clear(&again);
+    assert_true(sealing_seal(is_short, "value", 5, &again, &error) < 0);
+    assert_int_equal(error.code, ERROR_INSECURE);
+    assert_int_equal(again.size, 0);
+    assert_null(none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_envelope_refuses_weak_keys),
         cmocka_unit_test(test_field_known_answers),
         cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_sealing_to_a_passphrase),
     };
 
     if (crypto_start() < 0)

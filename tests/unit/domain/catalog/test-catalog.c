@@ -98,7 +98,7 @@ static const FaultCase faults[] = {
     {S, "{'name':'a','links':[{'url':'%secret.x%'}]}", E, "bad_macro", "links[0].url"},
     {T, "{'name':'t','defaults':{'config':{'x':{'y':['%host.service.%']}}}}", E, "bad_macro",
      "defaults.config.x.y[0]"},
-    {T, "{'name':'t','defaults':{'config':{'x':'%secret.none%'}}}", E, "bad_macro", "defaults.config.x"},
+    {T, "{'name':'t','defaults':{'config':{'x':'%secret.none%'}}}", W, "bad_macro", "defaults.config.x"},
     {T, "{'name':'t','defaults':{'config':[]}}", E, "wrong_type", "defaults.config"},
     {T, "{'name':'t','defaults':{'dnsSuffix':'a..b'}}", E, "bad_name", "defaults.dnsSuffix"},
     {T, "{'name':'t','defaults':{'services':['a']},'compatibility':{'services':['b']}}", E, "contradiction",
