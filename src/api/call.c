@@ -123,7 +123,8 @@ static bool is_record_due(const ApiCall *call, int result)
 {
     if (call->is_recorded || !call->principal.username || !call->route)
         return false;
-    return call->route->action || (result < 0 && is_denial(call));
+    bool is_change = call->route->action && call->route->method != HTTP_METHOD_GET;
+    return is_change || (result < 0 && is_denial(call));
 }
 
 static int write_closing(StoreTransaction *transaction, void *context, Error *error)
