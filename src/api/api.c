@@ -46,6 +46,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     api->settings.heartbeat = settings->heartbeat ?: HEARTBEAT_DEFAULT;
     api->loop_descriptor = -1;
     api->access_cache = access_cache_new();
+    api->denials = denials_new();
     api->policies = policy_book_new();
     api->sign_in_guard = sign_in_guard_new(settings->random);
     api->rate_limiter = rate_limiter_new(settings->random);
@@ -53,9 +54,13 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     int r = loop_attach(api);
     if (r >= 0)
         r = pool_start(api, pool_threads(settings));
+    if (r < 0)
+        (void)error_set_errno(error, ERROR_INTERNAL, -r, "Starting the API's threads");
+    else
+        r = tags_load_key(api, error);
     if (r < 0) {
         api_free(api);
-        return error_set_errno(error, ERROR_INTERNAL, -r, "Starting the API's threads");
+        return r;
     }
     api->engine = engine_new(&(EngineSettings){.clock = settings->clock,
                                                .random = settings->random,
@@ -94,6 +99,7 @@ Api *api_free(Api *api)
     directory_sync_stop(api);
     free_keepers(api);
     access_cache_free(api->access_cache);
+    denials_free(api->denials);
     policy_book_free(api->policies);
     sign_in_guard_free(api->sign_in_guard);
     rate_limiter_free(api->rate_limiter);
@@ -126,7 +132,9 @@ int api_start(Api *api, Error *error)
         r = certificates_note_listeners(api, error);
     if (r >= 0)
         r = directory_sync_start(api, error);
-    return r < 0 ? r : keys_start(api, error);
+    if (r >= 0)
+        r = keys_start(api, error);
+    return r < 0 ? r : care_start(api, error);
 }
 
 void api_drain(Api *api)
@@ -140,6 +148,7 @@ void api_drain(Api *api)
 
 void api_stop_work(Api *api)
 {
+    care_stop(api);
     pool_stop(api);
 }
 
@@ -248,6 +257,8 @@ static int make_admin_token(StoreTransaction *transaction, void *context, Error 
     return audit_trail_append(
         transaction,
         &(AuditRecord){.actor = "local administration",
+                       .effective_actor = admin->username,
+                       .authentication = "local",
                        .action = "token_create",
                        .object = arena_format(store_arena(transaction), "token:%s", id)},
         error);

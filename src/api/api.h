@@ -52,6 +52,7 @@ typedef struct ApiSettings {
     Random *random;
     const char *keeper_socket;
     const char *bundle_directory;  /* archives by digest */
+    const char *request_key_file;  /* key of ETags; made when missing; NULL = a new key at each start */
     const char *internal_url;      /* for provisioners, told at enrolment */
     const char *ca_certificate;    /* PEM */
     Directory *directory;          /* borrowed; NULL = local accounts only */

@@ -14,6 +14,7 @@
 #include "api/route.h"
 #include "base/map.h"
 #include "base/secret.h"
+#include "crypto/hash.h"
 
 enum { API_POOL_QUEUE_MAX = 4096, API_PAGE_DEFAULT = 100, API_PAGE_MAX = 1000 };
 
@@ -43,6 +44,10 @@ typedef struct ApiPool {
 typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
 typedef struct LeaseWatch LeaseWatch; /* leases of clusters: leases.c */
+typedef struct Care Care;             /* care.c */
+typedef struct Denials Denials;       /* refusals of unknown callers: denials.c */
+
+enum { REQUEST_KEY_SIZE = 32 };
 typedef struct SignInGuard SignInGuard;
 typedef struct RateLimiter RateLimiter;
 typedef struct DirectorySync DirectorySync;
@@ -77,6 +82,11 @@ struct Api {
     uint8_t signing_key[32];
     bool has_signing_key;
     int sandbox_reserved;
+    Denials *denials;
+    Care *care;
+    /* The key of ETags and of digests of requests: tags.c. */
+    uint8_t request_key[REQUEST_KEY_SIZE];
+    _Atomic(uint64_t) records_lost; /* of refusals, which could not be written */
 };
 
 /* pool.c */
@@ -94,6 +104,72 @@ void loop_detach(Api *api);
 /* keeper.c: borrow a connection; give it back. */
 KeeperClient *keeper_take(Api *api, Error *error);
 void keeper_give(Api *api, KeeperClient *client);
+
+/* change.c: what surrounds every change of an object, in the transaction of the change: precondition,
+ * repetition, what the object was and is, the audit record. */
+struct ApiChange {
+    const ApiRoute *shown; /* the GET route that shows the object, or NULL */
+    char before[HASH_HEX_SIZE], after[HASH_HEX_SIZE];
+    const char *key; /* Idempotency-Key, or NULL */
+    char request_digest[HASH_HEX_SIZE];
+    bool is_claimed; /* the key was new, and is this call's */
+    bool is_replayed;
+    int status; /* of the repeated answer, as are: */
+    const char *content_type, *answer;
+};
+/* In a job, when the caller is known and may do it. */
+int change_prepare(ApiCall *call, Error *error);
+/* In the write job: before and after the handler's work. change_begin() gives 1 when this was done before and
+ * the answer is ready: then nothing else is to be done. */
+int change_begin(ApiCall *call, Error *error);
+int change_end(ApiCall *call, Error *error);
+/* A record of its own, for what changed nothing. */
+int change_record(ApiCall *call, const char *outcome, const char *details, Error *error);
+/* The object as its GET route shows it: 1, or 0 when there is none (for this caller). Whole = as one who may
+ * see everything. In a job. */
+int change_view(ApiCall *call, bool is_whole, Buffer *ret_text, Error *error);
+/* Text of a request in a record: bounded, printable. In the arena of the call. */
+const char *change_text(ApiCall *call, const char *text);
+
+/* idempotency.c */
+/* Reads the header; the key stays in call->change. */
+int idempotency_read(ApiCall *call, Error *error);
+/* In a job: 1 when the answer is known and set in call->change, 0 when there is none yet. */
+int idempotency_find(ApiCall *call, Error *error);
+/* In the write job: as above, and takes the key when it is new. */
+int idempotency_claim(ApiCall *call, Error *error);
+/* In a write job: keeps the answer of the call. */
+int idempotency_store(ApiCall *call, Error *error);
+int idempotency_forget(ApiCall *call, Error *error);
+void idempotency_replay(ApiCall *call);
+int idempotency_expire(StoreTransaction *transaction, Error *error);
+
+/* tags.c: ETag, If-None-Match, If-Match */
+/* Reads the key, or makes one. At start. */
+int tags_load_key(Api *api, Error *error);
+/* Keyed; of the purpose and the parts with their lengths; hex. */
+void tags_digest(Api *api, const char *purpose, const StoreBlob *parts, size_t count,
+                 char ret_hex[static HASH_HEX_SIZE]);
+/* Gives the answer its ETag, or makes it 304. */
+void tags_answer(ApiCall *call);
+/* In the write job: ERROR_PRECONDITION when If-Match or If-None-Match does not hold. */
+int tags_check(ApiCall *call, Error *error);
+
+/* care.c: the timer for all that is done now and then */
+int care_start(Api *api, Error *error);
+/* Before the store is closed. */
+void care_stop(Api *api);
+
+/* denials.c: refusals of unknown callers, one or two records a source and minute. Any thread. */
+Denials *denials_new(void);
+Denials *denials_free(Denials *denials);
+void denials_note(Api *api, ApiCall *call);
+/* Writes what was counted in minutes that are over; all of it when `is_last`. */
+void denials_flush(Api *api, bool is_last);
+typedef struct DenialCounters {
+    uint64_t noted, dropped; /* dropped: of too many sources in one minute */
+} DenialCounters;
+DenialCounters denials_counters(Denials *denials);
 
 /* call.c */
 ApiCall *api_call_new(Api *api, HttpExchange *exchange);

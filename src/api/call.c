@@ -50,6 +50,8 @@ static void set_error_answer(ApiCall *call)
         log_error_record(LOG_LEVEL_ERROR, call->request->path, &call->error);
 }
 
+static void answer(ApiCall *call, int result);
+
 /* Refusals that are held back wait on the loop, not on a thread of the pool. */
 typedef struct HeldAnswer {
     ApiCall *call;
@@ -61,7 +63,7 @@ static int held_long_enough(sd_event_source *source, uint64_t time, void *userda
     (void)source;
     (void)time;
     HeldAnswer *held = userdata;
-    api_call_finish(held->call, held->result);
+    answer(held->call, held->result);
     free(held);
     return 0;
 }
@@ -76,7 +78,7 @@ static void hold_answer(Api *api, void *context)
         (void)held_long_enough(NULL, 0, held);
 }
 
-void api_call_finish(ApiCall *call, int result)
+static void answer(ApiCall *call, int result)
 {
     if (result < 0 && call->delay > 0 && !call->api->is_draining) {
         HeldAnswer *held = NEW(HeldAnswer);
@@ -89,6 +91,10 @@ void api_call_finish(ApiCall *call, int result)
         if (!error_is_set(&call->error))
             (void)error_set_errno(&call->error, ERROR_INTERNAL, -result, "The request failed");
         set_error_answer(call);
+    } else if (call->change && call->change->is_replayed) {
+        idempotency_replay(call);
+    } else if (call->route) {
+        tags_answer(call);
     }
     log_set_request(NULL);
     HttpExchange *exchange = call->exchange;
@@ -98,19 +104,92 @@ void api_call_finish(ApiCall *call, int result)
     api_call_release(call);
 }
 
-static int write_audit(ApiCall *call, Error *error)
+/* The last words about a call
+ * ------------------------------------------------------------------------------------------ */
+
+/* What the transaction of the change did not or could not write: the record of a request that changed
+ * nothing, the answer of one that did on a pool thread. In a job of its own, before the answer goes out. */
+typedef struct Closing {
+    ApiCall *call;
+    int result;
+    bool is_record_due, is_key_due;
+} Closing;
+
+static bool is_denial(const ApiCall *call)
 {
-    if (!call->route->action)
-        return 0;
-    return audit_trail_append(call->transaction,
-                              &(AuditRecord){.actor = call->principal.username ?: "nobody",
-                                             .tenant = call->tenant,
-                                             .source = call->request->remote_address,
-                                             .request_id = call->request->request_id,
-                                             .action = call->route->action,
-                                             .object = call->audit_object ?: call->request->path,
-                                             .details = call->audit_details},
-                              error);
+    return call->is_refused || call->error.code == ERROR_FORBIDDEN ||
+           call->error.code == ERROR_UNAUTHENTICATED;
+}
+
+static bool is_record_due(const ApiCall *call, int result)
+{
+    if (call->is_recorded || !call->principal.username || !call->route)
+        return false;
+    bool is_change = call->route->action && call->route->method != HTTP_METHOD_GET;
+    return is_change || (result < 0 && is_denial(call));
+}
+
+static int write_closing(StoreTransaction *transaction, void *context, Error *error)
+{
+    const Closing *closing = context;
+    ApiCall *call = closing->call;
+    bool has_failed = closing->result < 0, is_replayed = call->change && call->change->is_replayed;
+    const char *outcome = !has_failed       ? is_replayed ? "replayed" : "done"
+                          : is_denial(call) ? "denied"
+                                            : "failed";
+    call->transaction = transaction;
+    int r = 0;
+    if (has_failed && call->change) /* nothing was changed: what the attempt saw is of no account */
+        call->change->before[0] = call->change->after[0] = '\0';
+    if (closing->is_record_due)
+        r = change_record(call, outcome,
+                          has_failed ? arena_format(store_arena(transaction), "{\"error\":\"%s\"}",
+                                                    error_describe(call->error.code)->name)
+                                     : call->audit_details,
+                          error);
+    if (r >= 0 && closing->is_key_due)
+        r = has_failed ? idempotency_forget(call, error) : idempotency_store(call, error);
+    call->transaction = NULL;
+    return r;
+}
+
+static void closing_written(int result, const Error *error, void *context)
+{
+    Closing *closing = context;
+    ApiCall *call = closing->call;
+    int outcome = closing->result;
+    free(closing);
+    if (result < 0) {
+        log_error_record(LOG_LEVEL_ERROR, "recording the end of a request", error);
+        atomic_fetch_add(&call->api->records_lost, 1);
+        if (outcome >= 0) { /* what is not recorded is not answered */
+            call->error = *error;
+            outcome = result;
+        }
+    }
+    answer(call, outcome);
+}
+
+void api_call_finish(ApiCall *call, int result)
+{
+    if (result < 0 && !call->is_recorded && !call->principal.username &&
+        call->error.code == ERROR_UNAUTHENTICATED)
+        denials_note(call->api, call);
+    Closing closing = {.call = call,
+                       .result = result,
+                       .is_record_due = is_record_due(call, result),
+                       .is_key_due =
+                           call->change && call->change->is_claimed && call->route->mode == ROUTE_POOL};
+    Error error = ERROR_INIT;
+    if (!closing.is_record_due && !closing.is_key_due) {
+        answer(call, result);
+        return;
+    }
+    Closing *copy = memory_duplicate(&closing, sizeof(closing));
+    int r =
+        store_submit(call->api->settings.store, STORE_WRITE, write_closing, closing_written, copy, &error);
+    if (r < 0)
+        closing_written(r, &error, copy);
 }
 
 /* With or without parameters. */
@@ -135,39 +214,6 @@ static int parse_body(ApiCall *call, Error *error)
     return 0;
 }
 
-/* A denial is recorded in a job of its own: the one it happened in may only read, or is rolled back. */
-static int record_denial(StoreTransaction *transaction, void *context, Error *error)
-{
-    const ApiCall *call = context;
-    return audit_trail_append(transaction,
-                              &(AuditRecord){.actor = call->principal.username ?: "nobody",
-                                             .tenant = call->tenant,
-                                             .source = call->request->remote_address,
-                                             .request_id = call->request->request_id,
-                                             .action = permission_describe(call->route->permission)->name,
-                                             .object = call->request->path,
-                                             .outcome = "denied"},
-                              error);
-}
-
-static void denial_recorded(int result, const Error *error, void *context)
-{
-    if (result < 0)
-        log_error_record(LOG_LEVEL_ERROR, "recording a denial", error);
-    api_call_finish(context, -EACCES);
-}
-
-/* Ends a call whose job failed; denials of known people are recorded first. */
-static void call_failed(ApiCall *call, int result)
-{
-    Error error = ERROR_INIT;
-    bool is_denial = call->error.code == ERROR_FORBIDDEN && call->principal.username;
-    if (is_denial && store_submit(call->api->settings.store, STORE_WRITE, record_denial, denial_recorded,
-                                  call, &error) >= 0)
-        return;
-    api_call_finish(call, result);
-}
-
 /* Authentication by token, authorisation and handler in one job. */
 typedef struct TokenCall {
     ApiCall *call;
@@ -187,18 +233,21 @@ static int admit(TokenCall *token_call, Error *error)
     return authorise(call, error);
 }
 
-static int handle(ApiCall *call, Error *error)
+/* The work of a route that needs no pool thread. */
+static int run_handler(ApiCall *call, Error *error)
 {
-    int r = list_prepare(call, error);
+    const bool is_change = call->route->mode == ROUTE_WRITE;
+    int r = is_change ? change_begin(call, error) : 0;
+    if (r != 0) /* it failed, or was done before */
+        return MIN(r, 0);
+    r = list_prepare(call, error);
     if (r >= 0)
         r = call->route->handler(call, error);
     if (r >= 0 && call->is_shaped)
         r = list_shape(call, error);
-    if (r >= 0 && call->route->mode == ROUTE_WRITE)
+    if (r >= 0 && is_change)
         r = authority_check_administrators(call, error);
-    if (r >= 0 && call->route->mode == ROUTE_WRITE)
-        r = write_audit(call, error);
-    return r;
+    return r < 0 || !is_change ? r : change_end(call, error);
 }
 
 static int run_in_job(StoreTransaction *transaction, void *context, Error *error)
@@ -208,15 +257,20 @@ static int run_in_job(StoreTransaction *transaction, void *context, Error *error
     engine_effects_reset(&call->effects);
     buffer_clear(&call->answer);
     call->status = call->route->success_status;
+    call->is_refused = false;
     call->transaction = transaction;
     call->content_type = call->route->content_type ?: JSON_TYPE;
     int r = admit(token_call, error);
+    if (r >= 0)
+        r = change_prepare(call, error);
     if (r >= 0 && !call->body)
         r = parse_body(call, error);
     if (r >= 0 && (call->route->mode == ROUTE_READ || call->route->mode == ROUTE_WRITE))
-        r = handle(call, error);
+        r = run_handler(call, error);
+    else if (r >= 0)
+        r = idempotency_find(call, error);
     call->transaction = NULL;
-    return r;
+    return MIN(r, 0);
 }
 
 static void job_done(int result, const Error *error, void *context)
@@ -226,9 +280,10 @@ static void job_done(int result, const Error *error, void *context)
     free(token_call);
     if (result < 0) {
         call->error = *error;
-        call_failed(call, result);
+        api_call_finish(call, result);
         return;
     }
+    call->is_recorded = call->change != NULL;
     engine_apply(call->api->engine, &call->effects);
     api_call_finish(call, 0);
 }
@@ -247,6 +302,10 @@ static void pool_work(Api *api, void *context)
     (void)api;
     log_set_request(call->request->request_id);
     int r = call->route->handler(call, &call->error);
+    if (r < 0 && call->change && call->change->is_replayed) {
+        call->error = ERROR_INIT;
+        r = 0;
+    }
     api_call_finish(call, r);
 }
 
@@ -257,7 +316,12 @@ static void admitted(int result, const Error *error, void *context)
     if (result < 0) {
         free(token_call);
         call->error = *error;
-        call_failed(call, result);
+        api_call_finish(call, result);
+        return;
+    }
+    if (call->change && call->change->is_replayed) {
+        free(token_call);
+        api_call_finish(call, 0);
         return;
     }
     if (call->route->mode == ROUTE_STREAM) {
@@ -441,24 +505,30 @@ static int run_pool_job(StoreTransaction *transaction, void *context, Error *err
 {
     PoolJob *pool_job = context;
     ApiCall *call = pool_job->call;
+    bool is_change = pool_job->access == STORE_WRITE;
     engine_effects_reset(&call->effects);
     call->transaction = transaction;
     /* Rights may have changed since the request was let in. */
-    int r = pool_job->access == STORE_WRITE ? authorise(call, error) : 0;
+    int r = is_change ? authorise(call, error) : 0;
+    if (r >= 0 && is_change)
+        r = change_begin(call, error);
+    if (r == 1) /* another one with the same key was quicker: the handler ends, its answer is not wanted */
+        r = error_set(error, ERROR_CONFLICT, "This was done meanwhile.");
     if (r >= 0)
         r = pool_job->job(call, pool_job->context, error);
-    if (r >= 0 && pool_job->access == STORE_WRITE)
+    if (r >= 0 && is_change)
         r = authority_check_administrators(call, error);
-    if (r >= 0 && pool_job->access == STORE_WRITE)
-        r = write_audit(call, error);
+    if (r >= 0 && is_change)
+        r = change_end(call, error);
     call->transaction = NULL;
-    return r;
+    return MIN(r, 0);
 }
 
 int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, Error *error)
 {
     PoolJob pool_job = {.call = call, .job = job, .context = context, .access = access};
     int r = store_run(call->api->settings.store, access, run_pool_job, &pool_job, error);
+    call->is_recorded |= r >= 0 && access == STORE_WRITE && call->change;
     if (r >= 0)
         engine_apply(call->api->engine, &call->effects);
     return r;

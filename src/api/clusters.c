@@ -495,7 +495,7 @@ const ApiRoute routes_clusters[] = {
           "cluster_delete", 202, "Deletes a cluster; what runs is cancelled first",
           .object = &object_cluster),
     ROUTE(GET, "/clusters/{id}/plan", CLUSTER_GET, NEEDS_TENANT, READ, NO_BODY, get_cluster_plan, NULL, 200,
-          "The plan that a cluster was made from", .object = &object_cluster),
+          "The plan that a cluster was made from", .object = &object_cluster, .shows_object = true),
     ROUTE(POST, "/clusters/{id}/plans", CLUSTER_PLAN, NEEDS_TENANT, POOL, JSON_BODY,
           cluster_change_plan_handler, NULL, 200, "What an operation on a cluster would do, without doing it",
           .fields = change_fields, .object = &object_cluster),

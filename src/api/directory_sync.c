@@ -294,6 +294,7 @@ const ApiRoute routes_directory[] = {
     ROUTE(GET, "/directory", DIRECTORY_MANAGE, NO_TENANT, READ, NO_BODY, get_directory, NULL, 200,
           "How the servers of the directory answer, and how old its word is"),
     ROUTE(POST, "/directory/test", DIRECTORY_MANAGE, NO_TENANT, POOL, JSON_BODY, post_test, "directory_test",
-          200, "What the directory says about a person: state and groups", .fields = test_fields),
+          200, "What the directory says about a person: state and groups", .fields = test_fields,
+          .unshown = "it asks the directory and changes nothing here"),
     {0},
 };

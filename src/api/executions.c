@@ -261,6 +261,43 @@ static int list_operations(ApiCall *call, Error *error)
     return writer.status;
 }
 
+static int get_operation(ApiCall *call, Error *error)
+{
+    char execution_id[ID_SIZE];
+    int64_t number;
+    TaskShowRow row;
+    int r = 0;
+    if (engine_task_parse(call->parameters[0], execution_id, &number))
+        r = statement_task_show(
+            call->transaction,
+            &(TaskShowParameters){.tenant = call->tenant, .execution_id = execution_id, .number = number},
+            &row, error);
+    if (r < 0)
+        return r;
+    if (r == 0)
+        return error_set(error, ERROR_NOT_FOUND, "There is no operation '%s'.", call->parameters[0]);
+    Writer writer = writer_new(&call->answer);
+    write_operation(&writer, execution_id,
+                    &(TaskListRow){.number = row.number,
+                                   .node_id = row.node_id,
+                                   .kind = row.kind,
+                                   .action = row.action,
+                                   .service = row.service,
+                                   .state = row.state,
+                                   .waiting_for = row.waiting_for,
+                                   .attempt = row.attempt,
+                                   .failures = row.failures,
+                                   .provisioner_id = row.provisioner_id,
+                                   .error_code = row.error_code,
+                                   .error_message = row.error_message,
+                                   .result = row.result,
+                                   .ready_at = row.ready_at,
+                                   .started_at = row.started_at,
+                                   .finished_at = row.finished_at,
+                                   .hostname = row.hostname});
+    return writer.status;
+}
+
 typedef struct DecisionBody {
     const char *decision;
 } DecisionBody;
@@ -305,6 +342,8 @@ const ApiRoute routes_executions[] = {
           .fields = action_fields, .object = &object_execution),
     ROUTE(GET, "/operations", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, list_operations, NULL, 200,
           "Operations of an execution", .query = query_operations, .object = &object_execution_of_query),
+    ROUTE(GET, "/operations/{id}", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_operation, NULL, 200,
+          "An operation", .object = &object_operation),
     ROUTE(POST, "/operations/{id}", EXECUTION_DECIDE, NEEDS_TENANT, WRITE, JSON_BODY, post_operation,
           "operation_decide", 200, "Decides about an operation whose outcome nobody can know",
           .fields = decision_fields, .object = &object_operation),

@@ -182,9 +182,10 @@ const ApiRoute routes_keys[] = {
     ROUTE(GET, "/keys", KEYS_GET, NO_TENANT, POOL, NO_BODY, get_keys, NULL, 200,
           "Generations of the data keys, and what lies under older ones", .while_sealed = true),
     ROUTE(POST, "/keys/rotate", KEYS_MANAGE, NO_TENANT, POOL, NO_BODY, post_rotate, "keys_rotate", 202,
-          "Begins new data keys; all values are sealed anew, then the old keys are destroyed"),
+          "Begins new data keys; all values are sealed anew, then the old keys are destroyed",
+          .unshown = "the keeper has them, not the database"),
     ROUTE(POST, "/keys/shred", KEYS_MANAGE, NO_TENANT, POOL, JSON_BODY, post_shred, "keys_shred", 200,
           "Destroys all keys of a tenant: its secrets are gone, here and in every copy of the database",
-          .fields = shred_fields),
+          .fields = shred_fields, .unshown = "the keeper has them, not the database"),
     {0},
 };

@@ -197,6 +197,13 @@ static json_t *parameters(const ApiRoute *route)
                                                   "description", query->description, "schema", schema)) == 0);
     }
     add_columns(list, route);
+    const bool is_change = route->action && route->method != HTTP_METHOD_GET;
+    if (is_change) {
+        ASSERT(json_array_append_new(list, reference("parameters", "IdempotencyKey")) == 0);
+        ASSERT(json_array_append_new(list, reference("parameters", "IfMatch")) == 0);
+    }
+    if (is_change || route_shows_object(route))
+        ASSERT(json_array_append_new(list, reference("parameters", "IfNoneMatch")) == 0);
     return list;
 }
 
@@ -211,6 +218,10 @@ static json_t *responses(const ApiRoute *route)
     char status[8];
     (void)string_print(status, sizeof(status), "%d", route->success_status);
     json_t *all = json_object();
+    if (route_shows_object(route)) {
+        set(success, "headers", json_pack("{s:o}", "ETag", reference("headers", "ETag")));
+        set(all, "304", json_pack("{s:s}", "description", "What If-None-Match names is current"));
+    }
     set(all, status, success);
     set(all, "default", reference("responses", "Error"));
     return all;
@@ -293,17 +304,37 @@ static json_t *error_schema(void)
                      "required", "message", "error_code", "type", "title", "status", "detail", "instance");
 }
 
+static json_t *header_parameters(void)
+{
+    static const struct {
+        const char *symbol, *name, *description;
+    } headers[] = {
+        {"Tenant", "Tenant", "the tenant; the token's own when absent"},
+        {"IdempotencyKey", "Idempotency-Key",
+         "makes the request safe to repeat: the same again within 24 hours gets the same answer"},
+        {"IfMatch", "If-Match", "an ETag, or *: only when the object is still that one"},
+        {"IfNoneMatch", "If-None-Match", "an ETag, or *: only when the object is another one, or none"},
+    };
+    json_t *all = json_object();
+    for (size_t i = 0; i < ELEMENTSOF(headers); i++)
+        set(all, headers[i].symbol,
+            json_pack("{s:s, s:s, s:s, s:{s:s}}", "name", headers[i].name, "in", "header", "description",
+                      headers[i].description, "schema", "type", "string"));
+    return all;
+}
+
 static json_t *components(void)
 {
-    json_t *tenant = json_pack("{s:s, s:s, s:s, s:{s:s}}", "name", "Tenant", "in", "header", "description",
-                               "the tenant; the token's own when absent", "schema", "type", "string");
+    json_t *tag = json_pack("{s:s, s:{s:s}}", "description",
+                            "the version of the object as this caller sees it", "schema", "type", "string");
     json_t *error = json_pack("{s:s, s:{s:{s:o}}}", "description", "The request was not done", "content",
                               "application/problem+json", "schema", reference("schemas", "Error"));
     json_t *schemes = json_pack("{s:{s:s, s:s}, s:{s:s, s:s}, s:{s:s, s:s, s:s}}", "basic", "type", "http",
                                 "scheme", "basic", "bearer", "type", "http", "scheme", "bearer", "token",
                                 "type", "apiKey", "in", "header", "name", "Authentication-Token");
-    return json_pack("{s:{s:o}, s:{s:o}, s:{s:o}, s:o}", "parameters", "Tenant", tenant, "responses", "Error",
-                     error, "schemas", "Error", error_schema(), "securitySchemes", schemes);
+    return json_pack("{s:o, s:{s:o}, s:{s:o}, s:{s:o}, s:o}", "parameters", header_parameters(), "headers",
+                     "ETag", tag, "responses", "Error", error, "schemas", "Error", error_schema(),
+                     "securitySchemes", schemes);
 }
 
 json_t *openapi_document(void)

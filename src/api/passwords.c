@@ -187,9 +187,9 @@ static int post_reset(ApiCall *call, Error *error)
 const ApiRoute routes_passwords[] = {
     ROUTE(POST, "/user/password", USER_PASSWORD_SELF, NO_TENANT, POOL, JSON_BODY, post_own_password,
           "user_password", 204, "Changes one's own password; ends all one's tokens and sessions",
-          .fields = own_password_fields),
+          .fields = own_password_fields, .shown_by = "/user"),
     ROUTE(POST, "/users/{name}/password", USER_UPDATE, NO_TENANT, POOL, JSON_BODY, post_reset,
           "user_password", 200, "Gives an account a one-time password; ends all its tokens and sessions",
-          .fields = reset_fields),
+          .fields = reset_fields, .has_secret_answer = true),
     {0},
 };

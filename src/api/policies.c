@@ -408,9 +408,9 @@ static int patch_policies_of_tenant(ApiCall *call, Error *error)
 
 const ApiRoute routes_policies[] = {
     ROUTE(GET, "/policies", POLICY_GET, NO_TENANT, READ, NO_BODY, get_policies, NULL, 200,
-          "Policies of the installation"),
+          "Policies of the installation", .shows_object = true),
     ROUTE(PATCH, "/policies", POLICY_SET, NO_TENANT, POOL, JSON_BODY, patch_policies, "policy_set", 200,
-          "Changes policies of the installation; null is the default"),
+          "Changes policies of the installation; null is the default", .shown_by = "/policies"),
     ROUTE(GET, "/policies/{name}", TENANT_POLICY_GET, TENANT_OF_PATH, READ, NO_BODY, get_policies_of_tenant,
           NULL, 200, "Policies of a tenant"),
     ROUTE(PATCH, "/policies/{name}", TENANT_POLICY_SET, TENANT_OF_PATH, POOL, JSON_BODY,

@@ -173,6 +173,27 @@ static const JsonField enrolment_token_fields[] = {
     {0},
 };
 
+static int get_enrolment_token(ApiCall *call, Error *error)
+{
+    EnrolmentTokenGetRow row;
+    int r = statement_enrolment_token_get(
+        call->transaction, &(EnrolmentTokenGetParameters){.id = call->parameters[0]}, &row, error);
+    if (r < 0)
+        return r;
+    if (r == 0)
+        return error_set(error, ERROR_NOT_FOUND, "There is no enrolment token '%s'.", call->parameters[0]);
+    Writer writer = writer_new(&call->answer);
+    writer_begin_object(&writer, NULL);
+    writer_string(&writer, "id", row.id);
+    writer_string(&writer, "name", row.name);
+    writer_string(&writer, "created_by", row.created_by);
+    writer_time(&writer, "created_at", row.created_at);
+    writer_time(&writer, "expires_at", row.expires_at);
+    writer_time(&writer, "used_at", row.used_at);
+    writer_end_object(&writer);
+    return writer.status;
+}
+
 static int post_enrolment_token(ApiCall *call, Error *error)
 {
     EnrolmentTokenBody body = {.life_seconds = ENROLMENT_LIFE_DEFAULT};
@@ -204,7 +225,7 @@ static int post_enrolment_token(ApiCall *call, Error *error)
         error);
     if (r < 0)
         return r;
-    call->audit_object = arena_format(call->arena, "provisioner:%s", body.name);
+    call->audit_object = arena_format(call->arena, "enrolment-token:%s", id);
     Writer writer = writer_new(&call->answer);
     writer_begin_object(&writer, NULL);
     writer_string(&writer, "id", id);
@@ -362,9 +383,13 @@ const ApiRoute routes_provisioners[] = {
           "Provisioners", .query = query_page),
     ROUTE(POST, "/provisioners/enrolment-tokens", PROVISIONER_ENROL, NO_TENANT, WRITE, JSON_BODY,
           post_enrolment_token, "provisioner_enrolment_token", 201, "A one-time token for a new provisioner",
-          .fields = enrolment_token_fields),
+          .fields = enrolment_token_fields, .shown_by = "/provisioners/enrolment-tokens/{id}",
+          .has_secret_answer = true),
+    ROUTE(GET, "/provisioners/enrolment-tokens/{id}", PROVISIONER_LIST, NO_TENANT, READ, NO_BODY,
+          get_enrolment_token, NULL, 200, "An enrolment token, without its value"),
     ROUTE(POST, "/provisioners/enrol", OPEN, NO_TENANT, POOL, JSON_BODY, post_enrol, "provisioner_enrol", 201,
-          "Enrols a provisioner with its one-time token", .fields = enrol_fields),
+          "Enrols a provisioner with its one-time token", .fields = enrol_fields,
+          .shown_by = "/provisioners/{id}"),
     ROUTE(GET, "/provisioners/{id}", PROVISIONER_LIST, NO_TENANT, READ, NO_BODY, answer_provisioner, NULL,
           200, "A provisioner, by id or name"),
     ROUTE(POST, "/provisioners/{id}/drain", PROVISIONER_MANAGE, NO_TENANT, WRITE, NO_BODY, post_drain,

@@ -33,14 +33,19 @@ void reply_error(Buffer *buffer, const Error *error, const char *request_id)
     writer_end_object(&writer);
 }
 
+static const char *query(ApiCall *call, const char *name)
+{
+    return call->is_view ? NULL : http_exchange_query(call->exchange, name, 0);
+}
+
 const char *query_or_empty(ApiCall *call, const char *name)
 {
-    return http_exchange_query(call->exchange, name, 0) ?: "";
+    return query(call, name) ?: "";
 }
 
 static int read_number(ApiCall *call, const char *name, int64_t maximum, int64_t *value, Error *error)
 {
-    const char *text = http_exchange_query(call->exchange, name, 0);
+    const char *text = query(call, name);
     if (!text)
         return 0;
     if (string_to_i64(text, 0, maximum, value) < 0)

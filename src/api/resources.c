@@ -206,7 +206,10 @@ int api_object_require(ApiCall *call, const RouteObject *what, Permission permis
     if (r < 0)
         return r;
     AccessVerdict verdict = access_decide(&call->principal, permission, r == 1 ? &object : NULL);
-    if (verdict.rule == ACCESS_RULE_HIDDEN || (r == 0 && verdict.is_allowed && !what->can_be_new)) {
+    bool is_missing =
+        verdict.rule == ACCESS_RULE_HIDDEN || (r == 0 && verdict.is_allowed && !what->can_be_new);
+    if (is_missing) {
+        call->is_refused = r == 1; /* it is there: for the audit trail this is a denial */
         call->parameters[0] = asked;
         return missing(call, what, error);
     }

@@ -60,9 +60,14 @@ const RouteQuery query_events[] = {PAGE_QUERY, AFTER_QUERY, CLUSTER_QUERY, EXECU
 const RouteQuery query_stream[] = {AFTER_QUERY, CLUSTER_QUERY, EXECUTION_QUERY, {0}};
 const RouteQuery query_audit[] = {
     PAGE_QUERY,
-    {"actor", "only by this account", 0, 0},
+    {"actor", "only by this account, or in its name", 0, 0},
     {"tenant", "only in this tenant", 0, 0},
     {"action", "only this action", 0, 0},
+    {"object", "only about this object, kind:id", 0, 0},
+    {"outcome", "done, denied, failed or replayed", 0, 0},
+    {"request_id", "only of this request", 0, 0},
+    {"since", "not before this time (RFC 3339)", 0, 0},
+    {"until", "before this time (RFC 3339)", 0, 0},
     {0},
 };
 
@@ -213,4 +218,50 @@ int route_find(const ApiRoute *const *tables, HttpMethod method, const char *pat
             return 0;
         }
     return is_known ? -EOPNOTSUPP : -ENOENT;
+}
+
+static const ApiRoute *find_shown(const char *path, size_t length)
+{
+    for (size_t t = 0; api_route_tables[t]; t++)
+        for (const ApiRoute *route = api_route_tables[t]; route->path; route++)
+            if (route->method == HTTP_METHOD_GET && route->mode == ROUTE_READ &&
+                strlen(route->path) == length && strncmp(route->path, path, length) == 0)
+                return route;
+    return NULL;
+}
+
+/* "/clusters/{id}" for "/clusters". */
+static const ApiRoute *find_made(const char *path)
+{
+    size_t length = strlen(path);
+    for (size_t t = 0; api_route_tables[t]; t++)
+        for (const ApiRoute *route = api_route_tables[t]; route->path; route++)
+            if (route->method == HTTP_METHOD_GET && route->mode == ROUTE_READ &&
+                string_starts_with(route->path, path) && string_starts_with(route->path + length, "/{") &&
+                !strchr(route->path + length + 1, '/'))
+                return route;
+    return NULL;
+}
+
+const ApiRoute *route_object(const ApiRoute *route)
+{
+    if (route->shown_by)
+        return find_shown(route->shown_by, strlen(route->shown_by));
+    for (const char *end = strrchr(route->path, '}'); end;) {
+        size_t length = (size_t)(end - route->path) + 1;
+        const ApiRoute *shown = find_shown(route->path, length);
+        if (shown)
+            return shown;
+        while (end > route->path && *--end != '}')
+            ;
+        if (end == route->path)
+            break;
+    }
+    return find_made(route->path);
+}
+
+bool route_shows_object(const ApiRoute *route)
+{
+    return route->method == HTTP_METHOD_GET && route->mode == ROUTE_READ && !route->content_type &&
+           (route->shows_object || string_ends_with(route->path, "}"));
 }

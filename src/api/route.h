@@ -68,7 +68,13 @@ struct ApiRoute {
     const char *content_type;  /* of the answer; NULL = JSON */
     const RouteObject *object; /* what the path names, when it has an owner and a visibility (resources.c) */
     int success_status;
-    bool while_sealed; /* also served while the keeper is sealed */
+    /* Of what changes something: the path of the GET route that shows the object, and the member of the body
+     * that names it. NULL = what route_object() finds. */
+    const char *shown_by, *shown_member;
+    const char *unshown;    /* why no GET route can show what it changes */
+    bool has_secret_answer; /* it is shown once: never kept for a repetition of the request */
+    bool shows_object;      /* a GET of one object whose path does not end with its name */
+    bool while_sealed;      /* also served while the keeper is sealed */
 };
 
 #define ROUTE(method_, path_, permission_, tenant_, mode_, body_, handler_, action_, status_, summary_, ...) \
@@ -77,6 +83,8 @@ struct ApiRoute {
         .tenant = tenant_, .mode = ROUTE_##mode_, .body = body_, .handler = handler_, .action = action_,     \
         .success_status = status_, .summary = summary_, __VA_ARGS__                                          \
     }
+
+typedef struct ApiChange ApiChange; /* change.c */
 
 struct ApiCall {
     Api *api;
@@ -108,8 +116,15 @@ struct ApiCall {
     int status;               /* starts as the route's */
     const char *content_type; /* starts as JSON */
     Buffer answer;
-    const char *audit_object; /* set by handlers that change something */
+    const char *audit_object; /* "kind:id", set by handlers that change something */
     const char *audit_details;
+
+    const char *real_actor;     /* who acts in the principal's name; NULL = the principal itself */
+    const char *authentication; /* how it was authenticated; NULL = by token, or not at all */
+    bool is_view;               /* runs inside another call, to show an object: the query is not for it */
+    bool is_refused;            /* what is answered as not found is there, but not for the caller */
+    bool is_recorded;           /* the audit trail has its record */
+    ApiChange *change;          /* of a call that changes something; in the arena */
 };
 
 /* Parameters of the query that several routes share. */
@@ -150,3 +165,9 @@ bool route_path_matches(const char *pattern, const char *path, Arena *arena,
 int route_find(const ApiRoute *const *tables, HttpMethod method, const char *path, Arena *arena,
                const ApiRoute **ret_route, const char *ret_parameters[static ROUTE_PARAMETERS_MAX]);
 const char *http_method_name(HttpMethod method);
+
+/* How the object of a changing route is represented: the GET route that it names; or the one for its own path
+ * or what that lies below; or the one for what it makes. NULL: none, which tools/check-routes refuses. */
+const ApiRoute *route_object(const ApiRoute *route);
+/* A GET of one object: its answer has an ETag. */
+bool route_shows_object(const ApiRoute *route);

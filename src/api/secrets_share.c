@@ -413,10 +413,11 @@ static int post_import(ApiCall *call, Error *error)
 
 const ApiRoute routes_secrets_share[] = {
     ROUTE(POST, "/secrets/share/export", SECRET_EXPORT, NEEDS_TENANT, POOL, JSON_BODY, post_export,
-          "secret_export", 200, "All secrets of the tenant, sealed to a passphrase", .fields = export_fields),
+          "secret_export", 200, "All secrets of the tenant, sealed to a passphrase", .fields = export_fields,
+          .unshown = "it is about many objects", .has_secret_answer = true),
     ROUTE(POST, "/secrets/share/import", SECRET_IMPORT, NEEDS_TENANT, POOL, JSON_BODY, post_import,
           "secret_import", 200,
           "Takes what an export gave; what is there stays unless override_collisions says otherwise",
-          .fields = import_fields, .body_limit = 16 * 1024 * 1024),
+          .fields = import_fields, .body_limit = 16 * 1024 * 1024, .unshown = "it is about many objects"),
     {0},
 };

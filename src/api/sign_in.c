@@ -68,6 +68,7 @@ static int audit(StoreTransaction *transaction, const Attempt *attempt, bool is_
                                        attempt->sign_in->vouched_by ?: "password", factor);
     return audit_trail_append(transaction,
                               &(AuditRecord){.actor = is_known ? attempt->sign_in->username : "nobody",
+                                             .authentication = "password",
                                              .source = attempt->call->request->remote_address,
                                              .request_id = attempt->call->request->request_id,
                                              .action = "sign_in",
@@ -192,6 +193,7 @@ static int refuse(Attempt *attempt, Error *error)
 {
     ApiCall *call = attempt->call;
     Api *api = call->api;
+    call->is_recorded = true; /* as a sign-in */
     if (attempt->may_enter && attempt->is_code_missing)
         return error_set(error, ERROR_SECOND_FACTOR, "This account needs a code of its second factor, too.");
     call->delay = sign_in_guard_failed(
@@ -283,6 +285,7 @@ int sign_in(ApiCall *call, SignIn *sign_in, Error *error)
         sign_in->has_second_factor = attempt.factor.is_confirmed;
         sign_in->must_change_password = attempt.must_change;
         call->has_second_factor = attempt.factor.is_confirmed;
+        call->authentication = attempt.factor.is_confirmed ? "password+code" : "password";
         call->must_change_password = attempt.must_change;
     }
     second_factor_state_done(&attempt.factor);

@@ -30,6 +30,8 @@ ERROR_ROW(STALE, "stale", "conflict_error", 409, 75, false,
           "the report or change is of an older attempt or version")
 ERROR_ROW(PRECONDITION, "precondition_failed", "conflict_error", 412, 75, false,
           "If-Match does not match the object's version")
+ERROR_ROW(KEY_REUSED, "idempotency_key_reused", "bad_parameters_error", 422, 64, false,
+          "the Idempotency-Key was used for another request")
 ERROR_ROW(TOO_LARGE, "too_large", "bad_parameters_error", 413, 65, false, "the input exceeds its limit")
 ERROR_ROW(UNSUPPORTED_MEDIA, "unsupported_media_type", "unsupported_content_type_error", 415, 64, false,
           "the body must have another content type")

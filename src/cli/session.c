@@ -118,8 +118,19 @@ int cli_request_raw(HttpClient *client, const char *method, const char *path, co
                     const void *body, size_t size, Usec timeout, HttpAnswer *ret_answer, Error *error)
 {
     _cleanup_free_ char *full = string_format("%s%s", API_BASE, path);
+    bool is_change = !string_equal(method, "GET");
+    char key[ID_SIZE];
+    id_generate(&system_random, key);
+    http_client_set_header(client, "Idempotency-Key", is_change ? key : NULL);
     int r = http_client_request(client, method, full, type, body, size, timeout ? timeout : REQUEST_TIMEOUT,
                                 ret_answer, error);
+    /* The connection broke before the whole answer was here: with its key a change may be sent again. */
+    if (r < 0 && is_change && (error->code == ERROR_IO || error->code == ERROR_PROTOCOL)) {
+        *error = ERROR_INIT;
+        r = http_client_request(client, method, full, type, body, size, timeout ? timeout : REQUEST_TIMEOUT,
+                                ret_answer, error);
+    }
+    http_client_set_header(client, "Idempotency-Key", NULL);
     if (r >= 0 && ret_answer->status >= 300) {
         r = cli_answer_error(ret_answer, error);
         http_answer_done(ret_answer);

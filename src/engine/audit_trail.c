@@ -1,50 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "engine/audit_trail.h"
 
-#include <inttypes.h>
-#include <sodium.h>
-
 #include "base/string.h"
+#include "domain/audit/chain.h"
 #include "store/statements.h"
 
 /* One writer, so one chain. The head is read and set in the same serialisable transaction, so two records can
  * never follow the same one, whoever else writes. */
 enum { AUDIT_SHARD = 0, VERIFY_PAGE = 1000 };
-
-static void hash_field(crypto_hash_sha256_state *state, const char *text)
-{
-    size_t size = strlen(text);
-    uint8_t length[4] = {(uint8_t)(size >> 24), (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size};
-    (void)crypto_hash_sha256_update(state, length, sizeof(length));
-    (void)crypto_hash_sha256_update(state, (const uint8_t *)text, size);
-}
-
-static void hash_number(crypto_hash_sha256_state *state, int64_t value)
-{
-    char text[24];
-    (void)string_print(text, sizeof(text), "%" PRId64, value);
-    hash_field(state, text);
-}
-
-static void chain_hash(const uint8_t previous[static AUDIT_HASH_SIZE], const AuditRecordInsertParameters *row,
-                       uint8_t ret_hash[static AUDIT_HASH_SIZE])
-{
-    crypto_hash_sha256_state state;
-    (void)crypto_hash_sha256_init(&state);
-    (void)crypto_hash_sha256_update(&state, previous, AUDIT_HASH_SIZE);
-    hash_number(&state, row->shard);
-    hash_number(&state, row->sequence);
-    hash_number(&state, row->time);
-    hash_field(&state, row->actor);
-    hash_field(&state, row->object_tenant);
-    hash_field(&state, row->source);
-    hash_field(&state, row->request_id);
-    hash_field(&state, row->action);
-    hash_field(&state, row->object);
-    hash_field(&state, row->outcome);
-    hash_field(&state, row->details);
-    (void)crypto_hash_sha256_final(&state, ret_hash);
-}
 
 static int head_get(StoreTransaction *transaction, int64_t shard, int64_t *ret_sequence,
                     uint8_t ret_hash[static AUDIT_HASH_SIZE], Error *error)
@@ -78,23 +41,46 @@ static void chain_record(StoreTransaction *transaction, const AuditRecord *recor
                          int64_t sequence, uint8_t hash[static AUDIT_HASH_SIZE],
                          AuditRecordInsertParameters *row)
 {
-    *row = (AuditRecordInsertParameters){
+    const AuditEntry entry = {
         .shard = shard,
         .sequence = sequence,
         .time = (int64_t)store_now(transaction),
         .actor = record->actor,
-        .object_tenant = record->tenant ?: "",
+        .tenant = record->tenant ?: "",
         .source = record->source ?: "",
         .request_id = record->request_id ?: "",
         .action = record->action,
         .object = record->object,
         .outcome = record->outcome ?: "done",
         .details = record->details ?: "{}",
+        .format = AUDIT_FORMAT_CURRENT,
+        .effective_actor = record->effective_actor ?: "",
+        .authentication = record->authentication ?: "",
+        .digest_before = record->digest_before ?: "",
+        .digest_after = record->digest_after ?: "",
     };
     uint8_t *next = arena_allocate(store_arena(transaction), AUDIT_HASH_SIZE);
-    chain_hash(hash, row, next);
+    audit_chain_hash(hash, &entry, next);
     memcpy(hash, next, AUDIT_HASH_SIZE);
-    row->hash = (StoreBlob){next, AUDIT_HASH_SIZE};
+    *row = (AuditRecordInsertParameters){
+        .shard = entry.shard,
+        .sequence = entry.sequence,
+        .time = entry.time,
+        .actor = entry.actor,
+        .object_tenant = entry.tenant,
+        .source = entry.source,
+        .request_id = entry.request_id,
+        .action = entry.action,
+        .object = entry.object,
+        .outcome = entry.outcome,
+        .details = entry.details,
+        .format = entry.format,
+        .effective_actor = entry.effective_actor,
+        .authentication = entry.authentication,
+        .digest_before = entry.digest_before,
+        .digest_after = entry.digest_after,
+        .hash = {next, AUDIT_HASH_SIZE},
+    };
 }
 
 int audit_trail_append_many(StoreTransaction *transaction, const AuditRecord *records, size_t count,
@@ -133,21 +119,26 @@ int audit_trail_append(StoreTransaction *transaction, const AuditRecord *record,
 static bool row_fits(const AuditRecordsAfterRow *row, int64_t expected_sequence,
                      uint8_t hash[static AUDIT_HASH_SIZE])
 {
-    AuditRecordInsertParameters copy = {
+    const AuditEntry entry = {
         .shard = row->shard,
         .sequence = row->sequence,
         .time = row->time,
         .actor = row->actor,
-        .object_tenant = row->object_tenant,
+        .tenant = row->object_tenant,
         .source = row->source,
         .request_id = row->request_id,
         .action = row->action,
         .object = row->object,
         .outcome = row->outcome,
         .details = row->details,
+        .format = row->format,
+        .effective_actor = row->effective_actor,
+        .authentication = row->authentication,
+        .digest_before = row->digest_before,
+        .digest_after = row->digest_after,
     };
     uint8_t next[AUDIT_HASH_SIZE];
-    chain_hash(hash, &copy, next);
+    audit_chain_hash(hash, &entry, next);
     if (row->sequence != expected_sequence || row->hash.size != AUDIT_HASH_SIZE ||
         memcmp(row->hash.data, next, AUDIT_HASH_SIZE) != 0)
         return false;

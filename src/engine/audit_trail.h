@@ -2,9 +2,8 @@
 #pragma once
 
 /* The audit trail (SV6): one record for each change, denial and task transition, written in the transaction
- * of what it records, so that neither exists without the other. Records of a shard form a hash chain: hash(n)
- * = SHA-256(hash(n-1) | canonical form of record n) with hash(0) = 32 zero bytes; the canonical form is each
- * field as u32 length (big endian) and bytes, numbers as decimal text. Any thread, in write jobs.
+ * of what it records, so that neither exists without the other. Records of a shard form a hash chain
+ * (domain/audit/chain.h). Any thread, in write jobs.
  *
  * The store has one writer, so all records are written to one shard. Whoever reads takes every shard that is
  * there: records of different shards are in no order but that of time. */
@@ -12,14 +11,17 @@
 #include "store/store.h"
 
 typedef struct AuditRecord {
-    const char *actor;      /* user name, "provisioner:<id>", "system" */
-    const char *tenant;     /* of the object; NULL = the system */
-    const char *source;     /* address; NULL = local */
-    const char *request_id; /* NULL = none */
-    const char *action;     /* "cluster_create", "task_succeeded" */
-    const char *object;     /* "cluster:<id>" */
-    const char *outcome;    /* NULL = "done" */
-    const char *details;    /* JSON text; NULL = {} */
+    const char *actor;           /* user name, "provisioner:<id>", "system" */
+    const char *effective_actor; /* in whose name, when not the actor's; NULL = the actor's */
+    const char *authentication;  /* "password", "token:<id>", "certificate:<serial>", "local"; NULL = none */
+    const char *tenant;          /* of the object; NULL = the system */
+    const char *source;          /* address; NULL = local */
+    const char *request_id;      /* NULL = none */
+    const char *action;          /* "cluster_create", "task_succeeded" */
+    const char *object;          /* "cluster:<id>" */
+    const char *outcome;         /* NULL = "done"; else "denied", "failed", "replayed" */
+    const char *digest_before, *digest_after; /* hex SHA-256 of the object's representation; NULL = none */
+    const char *details;                      /* JSON text; NULL = {} */
 } AuditRecord;
 
 enum { AUDIT_HASH_SIZE = 32 };

@@ -30,7 +30,7 @@ typedef struct Server {
     ApiProxies proxies;
     ApiListeners listeners;
     AdminSocket *admin;
-    char *ca_certificate, *internal_url, *bundle_directory;
+    char *ca_certificate, *internal_url, *bundle_directory, *request_key_file;
     unsigned draining; /* servers that still drain */
     bool is_stopping;
 } Server;
@@ -230,6 +230,7 @@ static int start_api(Server *server, Error *error)
     if (r < 0)
         return error_set_errno(error, ERROR_IO, -r, "Reading %s", ca_path);
     server->bundle_directory = manager_path(config, "bundles");
+    server->request_key_file = manager_path(config, "request.key");
     server->internal_url =
         string_format("https://%s:%lld",
                       config->management_addresses.count > 0 ? config->management_addresses.items[0]
@@ -251,6 +252,7 @@ static int start_api(Server *server, Error *error)
                             .random = &system_random,
                             .keeper_socket = config->keeper_socket,
                             .bundle_directory = server->bundle_directory,
+                            .request_key_file = server->request_key_file,
                             .internal_url = server->internal_url,
                             .ca_certificate = server->ca_certificate,
                             .directory = server->directory,
@@ -332,6 +334,7 @@ static void stop(Server *server)
     free(server->ca_certificate);
     free(server->internal_url);
     free(server->bundle_directory);
+    free(server->request_key_file);
 }
 
 int server_run(const ManagerConfig *config, Error *error)

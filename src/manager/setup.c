@@ -54,10 +54,12 @@ static int make_first_rows(StoreTransaction *transaction, void *context, Error *
                                                                 .role = "manager"},
                                      error);
     if (r >= 0)
-        r = audit_trail_append(
-            transaction,
-            &(AuditRecord){.actor = "local administration", .action = "initialise", .object = "user:admin"},
-            error);
+        r = audit_trail_append(transaction,
+                               &(AuditRecord){.actor = "local administration",
+                                              .authentication = "local",
+                                              .action = "initialise",
+                                              .object = "user:admin"},
+                               error);
     account->is_made = r >= 0;
     return MIN(r, 0);
 }

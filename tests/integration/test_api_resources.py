@@ -377,12 +377,15 @@ def test_changes_are_audited(bastide, people):
     assert all(row["request_id"] and row["source"] == "127.0.0.1" for row in records)
 
 
-def test_refused_changes_leave_no_trace(bastide, people):
+def test_refused_changes_are_recorded_as_such(bastide, people):
     name = people.account()
-    before = bastide.api("GET", "/audit", query={"_size": 1}).items[0]["sequence"]
-    bastide.api("PUT", "/users", {"username": name, "password": PASSWORD}).expect(409)
-    bastide.api("DELETE", "/users/nobody-here").expect(404)
-    assert bastide.api("GET", "/audit", query={"_size": 1}).items[0]["sequence"] == before
+    for method, path, body, status, error in (
+            ("PUT", "/users", {"username": name, "password": PASSWORD}, 409, "conflict"),
+            ("DELETE", "/users/nobody-here", None, 404, "not_found")):
+        request = bastide.api(method, path, body).expect(status).headers["X-Request-Id"]
+        (record,) = bastide.api("GET", "/audit", query={"request_id": request}).items
+        assert (record["outcome"], record["details"]) == ("failed", {"error": error})
+        assert record["digest_before"] is None and record["digest_after"] is None
 
 
 KEEP = "create table kept as select * from audit_records where {0}; delete from audit_records where {0}"

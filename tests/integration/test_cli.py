@@ -239,7 +239,7 @@ class Authority:
 class Stranger:
     """An HTTPS server of that CA which notes every request, and answers /ca as a manager does."""
 
-    def __init__(self, folder, names=None, life=(-1, 1), answer=None):
+    def __init__(self, folder, names=None, life=(-1, 1), answer=None, forward=None):
         self.authority, self.requests = Authority(), []
         names = names or [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         stranger = self
@@ -250,7 +250,11 @@ class Stranger:
             def answer(self):
                 length = int(self.headers.get("Content-Length") or 0)
                 stranger.requests.append((self.command, self.path, dict(self.headers), self.rfile.read(length)))
-                status, kind, body = answer or (200, "application/x-pem-file", stranger.authority.pem)
+                made = forward(*stranger.requests[-1]) if forward else answer
+                if forward and not made:  # the connection breaks instead
+                    self.close_connection = True
+                    return
+                status, kind, body = made or (200, "application/x-pem-file", stranger.authority.pem)
                 data = body.encode()
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
@@ -300,6 +304,30 @@ def test_untrusted_servers_get_nothing_ch2(person, tmp_path, what):
         assert "does not vouch" in token.stderr
         assert stranger.requests == []
     assert not (person.config / "profiles.json").exists()
+
+
+def test_a_broken_connection_changes_nothing_twice(person, tmp_path, unique):
+    """The manager did it and the answer was lost: the command line asks again with the same key and gets that answer."""
+    bastide, lost, name = person.bastide, [], unique("tenant")
+
+    def forward(method, path, headers, body):
+        answer = bastide.api(method, path, body or None, token=None, headers={
+            key: value for key, value in headers.items() if key in ("Authorization", "Tenant", "Idempotency-Key")})
+        if f"/tenants/{name}" in path and not lost:
+            lost.append(answer)
+            return None
+        return answer.status, answer.headers["Content-Type"], answer.body.decode()
+
+    with Stranger(tmp_path, forward=forward) as between:
+        ca = tmp_path / "between.crt"
+        ca.write_text(between.authority.pem)
+        person.run("login", "--url", between.url, "--ca", ca, "--token-stdin", text=bastide.admin_token)
+        assert name in person.run("tenants", "create", name).stdout
+        keys = [headers["Idempotency-Key"] for method, path, headers, _ in between.requests
+                if path.endswith(f"/tenants/{name}")]
+    assert lost[0].status == 201 and len(keys) == 2 and len(set(keys)) == 1 and len(keys[0]) == 20
+    records = bastide.api("GET", "/audit", query={"object": f"tenant:{name}"}).items
+    assert [row["outcome"] for row in records] == ["replayed", "done"]
 
 
 def test_first_contact_sends_no_credentials(person, tmp_path):

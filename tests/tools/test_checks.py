@@ -151,6 +151,11 @@ def test_routes_accepts(tmp_path):
     ('ROUTE(GET, "/x", THING_GET, NO_TENANT, READ, NO_BODY, x, NULL, 200, ""),', "summary: GET /x: say what"),
     ('ROUTE(GET, "/x", NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "row: a row has method, path, permission"),
     ('ROUTE(PUT, "/x", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, NULL, 200, "X"),', "audit: PUT /x: what writes"),
+    ('ROUTE(POST, "/x", THING_PUT, NO_TENANT, POOL, NO_BODY, x, "x_make", 201, "X"),', "object: POST /x: what changes"),
+    ('ROUTE(POST, "/things/{id}/x", THING_PUT, NO_TENANT, POOL, NO_BODY, x, "x", 201, "X", .shown_by = "/xs/{id}"),',
+     "object: POST /things/{id}/x: what changes"),
+    ('ROUTE(PATCH, "/x", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, "x", 200, "X", .shown_by = "/things/{id}"),',
+     "object: PATCH /x: .shown_member names"),
     ('ROUTE(GET, "/things/new", THING_GET, NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "shadow: GET /things/new"),
     ('ROUTE(GET, "/x/{id}", THING_GET, NEEDS_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "object: GET /x/{id}: what names"),
     ('ROUTE(GET, "/x", OPEN, NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "open: GET /x is open to everybody"),
@@ -160,6 +165,16 @@ def test_routes_refuses(tmp_path, row, problem):
     status, output = run("check-routes", tmp_path)
     assert status == 1
     assert output.startswith(f"src/api/system.c:8: {problem}")
+
+
+@pytest.mark.parametrize("row", [
+    'ROUTE(PATCH, "/x", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, "x", 200, "X", .shown_by = "/things/{id}", .shown_member = "i"),',
+    'ROUTE(DELETE, "/things/{id}", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, "x", 204, "X"),',
+    'ROUTE(POST, "/things/{id}/stop", THING_PUT, NO_TENANT, POOL, NO_BODY, x, "x", 200, "X"),',
+])
+def test_routes_finds_the_object_of_a_change(tmp_path, row):
+    write_routes(tmp_path, row)
+    assert run("check-routes", tmp_path) == (0, "4 routes, nothing found\n")
 
 
 def test_routes_refuses_a_model_that_promises_more(tmp_path):

@@ -131,6 +131,12 @@ FROM tasks t LEFT JOIN nodes n ON n.id = t.node_id AND n.tenant = :tenant
 WHERE t.tenant = :tenant AND t.execution_id = :execution_id AND (:state!text = '' OR t.state = :state!text)
 ORDER BY t.number LIMIT :maximum!int OFFSET :offset!int;
 
+-- task_show: one
+SELECT t.number, t.node_id, t.kind, t.action, t.service, t.state, t.waiting_for, t.attempt, t.failures, t.provisioner_id, t.error_code,
+    t.error_message, t.result, t.ready_at, t.started_at, t.finished_at, COALESCE(n.hostname, '') AS hostname!text
+FROM tasks t LEFT JOIN nodes n ON n.id = t.node_id AND n.tenant = :tenant
+WHERE t.tenant = :tenant AND t.execution_id = :execution_id AND t.number = :number;
+
 -- task_count: one
 SELECT COUNT(*) AS total!int FROM tasks
 WHERE tenant = :tenant AND execution_id = :execution_id AND (:state!text = '' OR state = :state!text);

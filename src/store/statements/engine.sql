@@ -232,12 +232,15 @@ UPDATE audit_heads SET sequence = :sequence, hash = :hash WHERE shard = :shard A
 SELECT shard FROM audit_heads UNION SELECT shard FROM audit_records ORDER BY shard;
 
 -- audit_record_insert: send
-INSERT INTO audit_records (shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, hash)
-VALUES (:shard, :sequence, :time, :actor, :object_tenant, :source, :request_id, :action, :object, :outcome, :details, :hash);
+INSERT INTO audit_records (shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, format,
+    effective_actor, authentication, digest_before, digest_after, hash)
+VALUES (:shard, :sequence, :time, :actor, :object_tenant, :source, :request_id, :action, :object, :outcome, :details, :format,
+    :effective_actor, :authentication, :digest_before, :digest_after, :hash);
 
 -- audit_records_after: many
 -- For verification and export, in order of the chain.
-SELECT shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, hash
+SELECT shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details, format, effective_actor,
+    authentication, digest_before, digest_after, hash
 FROM audit_records WHERE shard = :shard AND sequence > :after!int ORDER BY sequence LIMIT :maximum!int;
 
 -- counter_add: send

@@ -8,6 +8,9 @@ VALUES (:id, :secret_hash, :name, :created_by, :created_at, :expires_at, 0);
 -- enrolment_token_find: one
 SELECT id, name, created_by, expires_at, used_at FROM enrolment_tokens WHERE secret_hash = :secret_hash;
 
+-- enrolment_token_get: one
+SELECT id, name, created_by, created_at, expires_at, used_at FROM enrolment_tokens WHERE id = :id;
+
 -- enrolment_token_use: exec
 -- At most one enrolment wins.
 UPDATE enrolment_tokens SET used_at = :used_at WHERE id = :id AND used_at = 0;
@@ -55,15 +58,6 @@ SELECT serial, profile, holder, expires_at, revoked_at FROM certificates WHERE s
 
 -- certificates_revoke_of_holder: exec
 UPDATE certificates SET revoked_at = :revoked_at WHERE holder = :holder AND revoked_at = 0;
-
--- audit_list: many
-SELECT shard, sequence, time, actor, object_tenant, source, request_id, action, object, outcome, details FROM audit_records
-WHERE (:actor!text = '' OR actor = :actor!text) AND (:object_tenant!text = '' OR object_tenant = :object_tenant!text)
-    AND (:action!text = '' OR action = :action!text)
-ORDER BY time DESC, shard, sequence DESC LIMIT :maximum!int OFFSET :offset!int;
-
--- audit_count: one
-SELECT COALESCE(SUM(sequence), 0) AS total!int FROM audit_heads;
 
 -- tasks_to_cancel: many
 -- across tenants: a provisioner works for all of them

@@ -470,6 +470,11 @@ static int add_record(StoreTransaction *transaction, void *context, Error *error
                                                                         .object = "",
                                                                         .outcome = "done",
                                                                         .details = "{}",
+                                                                        .format = 1,
+                                                                        .effective_actor = "",
+                                                                        .authentication = "",
+                                                                        .digest_before = "",
+                                                                        .digest_after = "",
                                                                         .hash = {hash, sizeof(hash)}},
                                          error);
 }
