@@ -56,6 +56,7 @@ struct Api {
     RateLimiter *rate_limiter;
     Directory *directory; /* borrowed; NULL = none */
     DirectorySync *directory_sync;
+    Kerberos *kerberos; /* borrowed; NULL = none */
     _Atomic(int64_t) tokens_purged_at;
     ApiPool pool;
     /* Work for the loop's thread. */
@@ -94,7 +95,9 @@ void keeper_give(Api *api, KeeperClient *client);
 
 /* call.c */
 ApiCall *api_call_new(Api *api, HttpExchange *exchange);
-void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tables, const char *base);
+/* proxy: the name of the trusted proxy that sent it, or NULL. */
+void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tables, const char *base,
+                    const char *proxy);
 /* Frees the call alone: its exchange became a stream. */
 void api_call_release(ApiCall *call);
 /* Answers and frees the call. Any thread. */
