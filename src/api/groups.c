@@ -2,6 +2,7 @@
 /* Groups of accounts: what they are, who is in them, in which tenants they are. */
 
 #include "api/authority.h"
+#include "api/sessions.h"
 #include "base/string.h"
 
 static bool wants_data(ApiCall *call)
@@ -184,6 +185,8 @@ static int post_group_change(ApiCall *call, Error *error)
                                          .ldap_group_dn = body.ldap_group_dn ?: row.ldap_group_dn,
                                          .role = body.role ?: row.role},
             error);
+    if (r >= 0 && body.role)
+        r = sessions_end_of_group(call, name, error);
     return r < 0 ? r : answer_group(call, name, error);
 }
 
@@ -240,6 +243,8 @@ static int put_member(ApiCall *call, Error *error)
         r = statement_group_member_add(
             call->transaction,
             &(GroupMemberAddParameters){.group_name = body.group_name, .username = body.username}, error);
+    if (r >= 0)
+        r = sessions_end(call, body.username, error);
     if (r < 0 && error->code == ERROR_BAD_REFERENCE) {
         error_clear(error);
         return error_set(error, ERROR_NOT_FOUND, "There is no account '%s'.", body.username);
@@ -264,6 +269,9 @@ static int delete_member(ApiCall *call, Error *error)
         return r;
     if (r == 0)
         return error_set(error, ERROR_NOT_FOUND, "The account is not a member of this group.");
+    r = sessions_end(call, body.username, error);
+    if (r < 0)
+        return r;
     name_member(call, &body);
     answer_empty(call);
     return 0;

@@ -3,6 +3,7 @@
 
 #include "api/authority.h"
 #include "api/rights.h"
+#include "api/sessions.h"
 #include "base/string.h"
 
 static bool wants_data(ApiCall *call)
@@ -301,6 +302,12 @@ static int remove_row(ApiCall *call, const MemberBody *body, Error *error)
         &(MembershipDeleteParameters){.tenant = body->tenant_name, .username = body->username}, error);
 }
 
+static int end_sessions(ApiCall *call, const MemberBody *body, Error *error)
+{
+    return body->group_name ? sessions_end_of_group(call, body->group_name, error)
+                            : sessions_end(call, body->username, error);
+}
+
 static void name_object(ApiCall *call, const MemberBody *body)
 {
     call->audit_object =
@@ -320,6 +327,8 @@ static int put(ApiCall *call, const JsonField *fields, Error *error)
         r = authority_over_role(call, role, body.tenant_name, error);
     if (r >= 0)
         r = put_row(call, &body, role, error);
+    if (r >= 0)
+        r = end_sessions(call, &body, error);
     if (r < 0 && error->code == ERROR_BAD_REFERENCE) {
         error_clear(error);
         return error_set(error, ERROR_NOT_FOUND, "There is no such tenant, account or group.");
@@ -336,10 +345,12 @@ static int take_out(ApiCall *call, const JsonField *fields, Error *error)
     int r = body_dispatch(call, fields, &body, error);
     if (r >= 0)
         r = remove_row(call, &body, error);
-    if (r < 0)
-        return r;
     if (r == 0)
         return error_set(error, ERROR_NOT_FOUND, "That is not a member of this tenant.");
+    if (r >= 0)
+        r = end_sessions(call, &body, error);
+    if (r < 0)
+        return r;
     name_object(call, &body);
     answer_empty(call);
     return 0;

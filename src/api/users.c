@@ -6,6 +6,7 @@
 #include "api/authority.h"
 #include "api/passwords.h"
 #include "api/rights.h"
+#include "api/sessions.h"
 #include "base/string.h"
 
 /* Names are ASCII without it. */
@@ -233,15 +234,6 @@ static int keep_an_administrator(ApiCall *call, const UserGetRow *user, Error *e
     return row.total > 1 ? 0 : error_set(error, ERROR_CONFLICT, "The last administrator must stay.");
 }
 
-/* Whoever has other rights than before signs in anew, so that no cookie of before lives on. */
-static int end_sessions(ApiCall *call, const char *username, Error *error)
-{
-    int r = statement_tokens_revoke_of_user(
-        call->transaction,
-        &(TokensRevokeOfUserParameters){.username = username, .kind = "session", .but = ""}, error);
-    return MIN(r, 0);
-}
-
 typedef struct RoleChange {
     const char *username, *role;
 } RoleChange;
@@ -263,7 +255,7 @@ static int store_role(ApiCall *call, void *context, Error *error)
                                     &(UserSetRoleParameters){.username = user.username, .role = change->role},
                                     error);
     if (r >= 0)
-        r = end_sessions(call, user.username, error);
+        r = sessions_end(call, user.username, error);
     if (r < 0)
         return r;
     call->audit_object = arena_format(call->arena, "user:%s", change->username);
@@ -330,7 +322,7 @@ static int post_active(ApiCall *call, Error *error)
     if (r >= 0 && !is_active)
         r = keep_an_administrator(call, &user, error);
     if (r >= 0 && !is_active)
-        r = end_sessions(call, user.username, error);
+        r = sessions_end(call, user.username, error);
     if (r >= 0)
         r = statement_user_set_active(
             call->transaction, &(UserSetActiveParameters){.username = user.username, .is_active = is_active},
