@@ -120,6 +120,9 @@ int authorise(ApiCall *call, Error *error);
  * been done before the handler runs. */
 int api_object_require(ApiCall *call, const RouteObject *what, Permission permission, Error *error);
 
+/* Whether lists show the caller what is private to others in the tenant. */
+bool viewer_sees_private(const ApiCall *call);
+
 /* reply.c */
 void reply_error(Buffer *buffer, const Error *error, const char *request_id);
 typedef struct Page {

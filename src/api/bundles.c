@@ -23,6 +23,7 @@ static void write_bundle(Writer *writer, const BundleListRow *row, const char *m
     writer_time(writer, "uploaded_at", row->uploaded_at);
     writer_string(writer, "decided_by", *row->decided_by ? row->decided_by : NULL);
     writer_time(writer, "decided_at", row->decided_at);
+    writer_string(writer, "visibility", row->visibility);
     if (manifest)
         writer_raw(writer, "manifest", manifest);
     writer_end_object(writer);
@@ -36,12 +37,20 @@ static int list_bundles(ApiCall *call, Error *error)
     size_t count;
     int r = page_read(call, &page, error);
     if (r >= 0)
-        r = statement_bundle_list(
-            call->transaction,
-            &(BundleListParameters){.tenant = call->tenant, .maximum = page.size, .offset = page.offset},
-            &rows, &count, error);
+        r = statement_bundle_list(call->transaction,
+                                  &(BundleListParameters){.sees_private = viewer_sees_private(call),
+                                                          .username = call->principal.username,
+                                                          .right = GRANT_ALL,
+                                                          .tenant = call->tenant,
+                                                          .maximum = page.size,
+                                                          .offset = page.offset},
+                                  &rows, &count, error);
     if (r >= 0)
-        r = statement_bundle_count(call->transaction, &(BundleCountParameters){.tenant = call->tenant},
+        r = statement_bundle_count(call->transaction,
+                                   &(BundleCountParameters){.sees_private = viewer_sees_private(call),
+                                                            .username = call->principal.username,
+                                                            .right = GRANT_ALL,
+                                                            .tenant = call->tenant},
                                    &total, error);
     if (r < 0)
         return r;
@@ -61,6 +70,12 @@ static int answer_bundle(ApiCall *call, const char *digest, Error *error)
         return r;
     if (r == 0)
         return error_set(error, ERROR_NOT_FOUND, "There is no bundle with the digest '%s'.", digest);
+    ResourceGetRow resource = {.visibility = "private"};
+    r = statement_resource_get(
+        call->transaction, &(ResourceGetParameters){.tenant = call->tenant, .kind = "bundle", .id = digest},
+        &resource, error);
+    if (r < 0)
+        return r;
     Writer writer = writer_new(&call->answer);
     write_bundle(&writer,
                  &(BundleListRow){.digest = row.digest,
@@ -71,7 +86,8 @@ static int answer_bundle(ApiCall *call, const char *digest, Error *error)
                                   .uploaded_by = row.uploaded_by,
                                   .uploaded_at = row.uploaded_at,
                                   .decided_by = row.decided_by,
-                                  .decided_at = row.decided_at},
+                                  .decided_at = row.decided_at,
+                                  .visibility = resource.visibility},
                  row.manifest);
     return writer.status;
 }
@@ -179,7 +195,7 @@ static int post_revoke(ApiCall *call, Error *error)
 
 const ApiRoute routes_bundles[] = {
     ROUTE(GET, "/bundles", BUNDLE_LIST, NEEDS_TENANT, READ, NO_BODY, list_bundles, NULL, 200, "Bundles",
-          .query = query_page),
+          .query = query_page, .columns = columns_bundles),
     ROUTE(POST, "/bundles", BUNDLE_UPLOAD, NEEDS_TENANT, POOL, RAW_BODY, post_bundle, "bundle_upload", 201,
           "Uploads an archive; it must be approved before anything of it runs",
           .body_limit = BUNDLE_ARCHIVE_LIMIT),

@@ -3,8 +3,9 @@
 
 #include <errno.h>
 
-#include "api/api_internal.h"
+#include "api/authority.h"
 #include "api/keys.h"
+#include "api/list.h"
 #include "api/rate_limit.h"
 #include "api/source.h"
 #include "base/log.h"
@@ -186,6 +187,20 @@ static int admit(TokenCall *token_call, Error *error)
     return authorise(call, error);
 }
 
+static int handle(ApiCall *call, Error *error)
+{
+    int r = list_prepare(call, error);
+    if (r >= 0)
+        r = call->route->handler(call, error);
+    if (r >= 0 && call->is_shaped)
+        r = list_shape(call, error);
+    if (r >= 0 && call->route->mode == ROUTE_WRITE)
+        r = authority_check_administrators(call, error);
+    if (r >= 0 && call->route->mode == ROUTE_WRITE)
+        r = write_audit(call, error);
+    return r;
+}
+
 static int run_in_job(StoreTransaction *transaction, void *context, Error *error)
 {
     TokenCall *token_call = context;
@@ -199,9 +214,7 @@ static int run_in_job(StoreTransaction *transaction, void *context, Error *error
     if (r >= 0 && !call->body)
         r = parse_body(call, error);
     if (r >= 0 && (call->route->mode == ROUTE_READ || call->route->mode == ROUTE_WRITE))
-        r = call->route->handler(call, error);
-    if (r >= 0 && call->route->mode == ROUTE_WRITE)
-        r = write_audit(call, error);
+        r = handle(call, error);
     call->transaction = NULL;
     return r;
 }
@@ -434,6 +447,8 @@ static int run_pool_job(StoreTransaction *transaction, void *context, Error *err
     int r = pool_job->access == STORE_WRITE ? authorise(call, error) : 0;
     if (r >= 0)
         r = pool_job->job(call, pool_job->context, error);
+    if (r >= 0 && pool_job->access == STORE_WRITE)
+        r = authority_check_administrators(call, error);
     if (r >= 0 && pool_job->access == STORE_WRITE)
         r = write_audit(call, error);
     call->transaction = NULL;

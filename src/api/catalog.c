@@ -42,15 +42,26 @@ static int list_documents(ApiCall *call, Error *error)
     if (r >= 0)
         r = page_read(call, &page, error);
     if (r >= 0)
-        r = statement_catalog_list(call->transaction,
-                                   &(CatalogListParameters){.tenant = call->tenant,
-                                                            .kind = call->parameters[0],
-                                                            .maximum = page.size,
-                                                            .offset = page.offset},
-                                   &rows, &count, error);
+        r = statement_catalog_list(
+            call->transaction,
+            &(CatalogListParameters){.sees_private = viewer_sees_private(call),
+                                     .username = call->principal.username,
+                                     .right = GRANT_ALL,
+                                     .tenant = call->tenant,
+                                     .kind = call->parameters[0],
+                                     .resource_kind = resource_kind_of_catalog(call->parameters[0]),
+                                     .maximum = page.size,
+                                     .offset = page.offset},
+            &rows, &count, error);
     if (r >= 0)
         r = statement_catalog_count(
-            call->transaction, &(CatalogCountParameters){.tenant = call->tenant, .kind = call->parameters[0]},
+            call->transaction,
+            &(CatalogCountParameters){.sees_private = viewer_sees_private(call),
+                                      .username = call->principal.username,
+                                      .right = GRANT_ALL,
+                                      .tenant = call->tenant,
+                                      .kind = call->parameters[0],
+                                      .resource_kind = resource_kind_of_catalog(call->parameters[0])},
             &total, error);
     if (r < 0)
         return r;
@@ -62,22 +73,26 @@ static int list_documents(ApiCall *call, Error *error)
         writer_string(&writer, "description", rows[i].description);
         writer_string(&writer, "digest", rows[i].digest);
         writer_time(&writer, "created_at", rows[i].created_at);
-        writer_string(&writer, "created_by", rows[i].created_by);
+        writer_string(&writer, "created_by", *rows[i].created_by ? rows[i].created_by : NULL);
+        writer_string(&writer, "visibility", rows[i].visibility);
         writer_end_object(&writer);
     }
     list_end(call, &writer, &page, total.total);
     return writer.status;
 }
 
-static void write_document(Writer *writer, const CatalogGetLatestRow *row)
+/* Who made what is there for all tenants is known in its own only. */
+static void write_document(const ApiCall *call, Writer *writer, const CatalogGetLatestRow *row)
 {
+    bool is_own = string_equal(call->object.tenant, call->tenant);
     writer_begin_object(writer, NULL);
     writer_string(writer, "name", row->name);
     writer_string(writer, "kind", row->kind);
     writer_integer(writer, "version", row->version);
     writer_string(writer, "digest", row->digest);
     writer_time(writer, "created_at", row->created_at);
-    writer_string(writer, "created_by", row->created_by);
+    writer_string(writer, "created_by", is_own ? row->created_by : NULL);
+    writer_string(writer, "visibility", visibility_to_string(call->object.visibility));
     writer_raw(writer, "document", row->body);
     writer_end_object(writer);
 }
@@ -96,7 +111,7 @@ static int get_document(ApiCall *call, Error *error)
             return error_set_field(error, ERROR_BAD_REQUEST, "version", "'version' must be a number.");
         CatalogGetVersionRow old;
         r = statement_catalog_get_version(call->transaction,
-                                          &(CatalogGetVersionParameters){.tenant = call->tenant,
+                                          &(CatalogGetVersionParameters){.tenant = call->object.tenant,
                                                                          .kind = call->parameters[0],
                                                                          .name = call->parameters[1],
                                                                          .version = version},
@@ -106,7 +121,7 @@ static int get_document(ApiCall *call, Error *error)
                                         old.digest, old.description, old.created_at, old.created_by};
     } else {
         r = statement_catalog_get_latest(call->transaction,
-                                         &(CatalogGetLatestParameters){.tenant = call->tenant,
+                                         &(CatalogGetLatestParameters){.tenant = call->object.tenant,
                                                                        .kind = call->parameters[0],
                                                                        .name = call->parameters[1]},
                                          &row, error);
@@ -117,7 +132,7 @@ static int get_document(ApiCall *call, Error *error)
         return error_set(error, ERROR_NOT_FOUND, "There is no '%s' among the %s.", call->parameters[1],
                          call->parameters[0]);
     Writer writer = writer_new(&call->answer);
-    write_document(&writer, &row);
+    write_document(call, &writer, &row);
     return writer.status;
 }
 
@@ -125,7 +140,7 @@ static int get_document(ApiCall *call, Error *error)
  * ------------------------------------------------------------------------------------------------------ */
 
 typedef struct Loading {
-    const char *tenant;
+    const ApiCall *call;
     MemoryCatalog *catalog;
 } Loading;
 
@@ -133,7 +148,7 @@ static int load_catalog(StoreTransaction *transaction, void *context, Error *err
 {
     Loading *loading = context;
     loading->catalog = memory_catalog_free(loading->catalog);
-    return catalog_store_load(transaction, loading->tenant, &loading->catalog, error);
+    return catalog_store_load(transaction, loading->call, GRANT_ALL, &loading->catalog, error);
 }
 
 static int put_job(ApiCall *call, void *context, Error *error)
@@ -181,7 +196,7 @@ static int put_document(ApiCall *call, Error *error)
         r = error_set(error, ERROR_BAD_REQUEST, "The request needs the document as its body.");
     if (r < 0)
         return r;
-    Loading loading = {.tenant = call->tenant};
+    Loading loading = {.call = call};
     r = store_run(call->api->settings.store, STORE_READ, load_catalog, &loading, error);
     if (r >= 0)
         r = put_checked(call, kind, loading.catalog, error);
@@ -254,7 +269,7 @@ static int post_validate(ApiCall *call, Error *error)
         r = read_kind_member("kind", body.kind, &kind, error);
     if (r < 0)
         return r;
-    Loading loading = {.tenant = call->tenant};
+    Loading loading = {.call = call};
     r = store_run(call->api->settings.store, STORE_READ, load_catalog, &loading, error);
     if (r < 0)
         return r;
@@ -279,8 +294,12 @@ static int get_export(ApiCall *call, Error *error)
 {
     CatalogAllRow *rows;
     size_t count;
-    int r = statement_catalog_all(call->transaction, &(CatalogAllParameters){.tenant = call->tenant}, &rows,
-                                  &count, error);
+    int r = statement_catalog_all(call->transaction,
+                                  &(CatalogAllParameters){.sees_private = viewer_sees_private(call),
+                                                          .username = call->principal.username,
+                                                          .right = GRANT_ALL,
+                                                          .tenant = call->tenant},
+                                  &rows, &count, error);
     if (r < 0)
         return r;
     Writer writer = writer_new(&call->answer);
@@ -407,7 +426,7 @@ static int post_import(ApiCall *call, Error *error)
     int r = check_import_members(call, error);
     if (r < 0)
         return r;
-    Loading loading = {.tenant = call->tenant};
+    Loading loading = {.call = call};
     r = store_run(call->api->settings.store, STORE_READ, load_catalog, &loading, error);
     if (r < 0)
         return r;
@@ -444,7 +463,7 @@ const ApiRoute routes_catalog[] = {
     ROUTE(POST, "/catalog/validate", CATALOG_GET, NEEDS_TENANT, POOL, JSON_BODY, post_validate, NULL, 200,
           "Names every fault of a document", .fields = validate_fields),
     ROUTE(GET, "/catalog/{kind}", CATALOG_LIST, NEEDS_TENANT, READ, NO_BODY, list_documents, NULL, 200,
-          "Documents of a kind", .query = query_page),
+          "Documents of a kind", .query = query_page, .columns = columns_catalog),
     ROUTE(GET, "/catalog/{kind}/{name}", CATALOG_GET, NEEDS_TENANT, READ, NO_BODY, get_document, NULL, 200,
           "A document, the latest or version=N", .query = query_version, .object = &object_document),
     ROUTE(PUT, "/catalog/{kind}/{name}", CATALOG_WRITE, NEEDS_TENANT, POOL, JSON_BODY, put_document,

@@ -10,32 +10,44 @@
 #include "base/string.h"
 #include "crypto/hash.h"
 
-int catalog_store_load(StoreTransaction *transaction, const char *tenant, MemoryCatalog **ret_catalog,
-                       Error *error)
+static void take_row(MemoryCatalog *catalog, const char *kind_name, const char *name, int64_t version,
+                     const char *body)
 {
-    CatalogAllRow *rows;
-    size_t count;
-    int r =
-        statement_catalog_all(transaction, &(CatalogAllParameters){.tenant = tenant}, &rows, &count, error);
+    _cleanup_json_ json_t *document = NULL;
+    _cleanup_issues_ IssueList issues = {0};
+    _cleanup_catalog_entry_ CatalogEntry *entry = NULL;
+    Error parse_error = ERROR_INIT;
+    CatalogKind kind = catalog_kind_from_string(kind_name);
+    if (kind < 0 || json_parse(body, strlen(body), CATALOG_DOCUMENT_LIMIT, &document, &parse_error) < 0 ||
+        catalog_entry_parse(kind, document, version, &entry, &issues) < 0) {
+        log_warning("The stored %s '%s' is not valid any more and is left out.", kind_name, name);
+        return;
+    }
+    memory_catalog_put(catalog, entry);
+}
+
+int catalog_store_load(StoreTransaction *transaction, const ApiCall *call, unsigned right,
+                       MemoryCatalog **ret_catalog, Error *error)
+{
+    CatalogAllRow *own;
+    CatalogGlobalRow *global;
+    size_t own_count, global_count;
+    int r = statement_catalog_all(transaction,
+                                  &(CatalogAllParameters){.tenant = call->tenant,
+                                                          .sees_private = viewer_sees_private(call),
+                                                          .username = call->principal.username,
+                                                          .right = right},
+                                  &own, &own_count, error);
+    if (r >= 0)
+        r = statement_catalog_global(transaction, &(CatalogGlobalParameters){.tenant = call->tenant}, &global,
+                                     &global_count, error);
     if (r < 0)
         return r;
     _cleanup_memory_catalog_ MemoryCatalog *catalog = memory_catalog_new();
-    for (size_t i = 0; i < count; i++) {
-        _cleanup_json_ json_t *document = NULL;
-        _cleanup_issues_ IssueList issues = {0};
-        _cleanup_catalog_entry_ CatalogEntry *entry = NULL;
-        Error parse_error = ERROR_INIT;
-        CatalogKind kind = catalog_kind_from_string(rows[i].kind);
-        if (kind < 0 ||
-            json_parse(rows[i].body, strlen(rows[i].body), CATALOG_DOCUMENT_LIMIT, &document, &parse_error) <
-                0 ||
-            catalog_entry_parse(kind, document, rows[i].version, &entry, &issues) < 0) {
-            log_warning("The stored %s '%s' is not valid any more and is left out.", rows[i].kind,
-                        rows[i].name);
-            continue;
-        }
-        memory_catalog_put(catalog, entry);
-    }
+    for (size_t i = 0; i < global_count; i++)
+        take_row(catalog, global[i].kind, global[i].name, global[i].version, global[i].body);
+    for (size_t i = 0; i < own_count; i++)
+        take_row(catalog, own[i].kind, own[i].name, own[i].version, own[i].body);
     *ret_catalog = TAKE_PTR(catalog);
     return 0;
 }
@@ -135,12 +147,15 @@ static int store_fields(ApiCall *call, const CatalogWrite *write, Error *error)
 int catalog_write_store(ApiCall *call, CatalogWrite *write, Error *error)
 {
     const char *kind = catalog_kind_to_string(write->kind);
+    int r = resource_require_document(call, resource_kind_of_catalog(kind), write->name, error);
+    if (r < 0)
+        return r;
     _cleanup_free_ char *body = json_to_text(write->document);
     _cleanup_free_ char *sorted = json_to_sorted_text(write->document);
     char digest[HASH_HEX_SIZE];
     hash_sha256_hex(sorted, strlen(sorted), digest);
     CatalogLatestVersionRow latest = {0};
-    int r = statement_catalog_latest_version(
+    r = statement_catalog_latest_version(
         call->transaction,
         &(CatalogLatestVersionParameters){.tenant = call->tenant, .kind = kind, .name = write->name}, &latest,
         error);

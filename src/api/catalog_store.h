@@ -7,9 +7,10 @@
 #include "api/api_internal.h"
 #include "domain/catalog/catalog.h"
 
-/* In a job. Documents that no longer parse (written by an older version) are left out and logged. */
-int catalog_store_load(StoreTransaction *transaction, const char *tenant, MemoryCatalog **ret_catalog,
-                       Error *error);
+/* In a job: what the caller sees of its tenant's catalog, or with GRANT_USE may plan with, and what is there
+ * for all tenants. Documents that no longer parse (written by an older version) are left out and logged. */
+int catalog_store_load(StoreTransaction *transaction, const ApiCall *call, unsigned right,
+                       MemoryCatalog **ret_catalog, Error *error);
 
 /* A document to be written: checked, its sensitive fields taken out for the keeper. */
 typedef struct CatalogWrite {

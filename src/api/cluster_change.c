@@ -114,8 +114,7 @@ static int load(ApiCall *call, void *context, Error *error)
     if (r >= 0 && !change_is_of_members(changing->request.operation))
         return check_members(&changing->loaded->state, error);
     if (r >= 0)
-        r = loaded_state_read_catalog(call->transaction, call->tenant, &changing->request.services,
-                                      changing->loaded, error);
+        r = loaded_state_read_catalog(call, &changing->request.services, changing->loaded, error);
     return r;
 }
 

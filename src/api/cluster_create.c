@@ -94,7 +94,7 @@ static int load(StoreTransaction *transaction, void *context, Error *error)
 {
     LoadJob *job = context;
     job->creation->catalog = memory_catalog_free(job->creation->catalog);
-    return catalog_store_load(transaction, job->call->tenant, &job->creation->catalog, error);
+    return catalog_store_load(transaction, job->call, GRANT_USE, &job->creation->catalog, error);
 }
 
 static int make_plan(ApiCall *call, Creation *creation, Error *error)

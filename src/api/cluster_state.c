@@ -182,10 +182,10 @@ static int read_manifests(StoreTransaction *transaction, const char *tenant, Loa
     return 0;
 }
 
-int loaded_state_read_catalog(StoreTransaction *transaction, const char *tenant, const NameList *services,
-                              LoadedState *loaded, Error *error)
+int loaded_state_read_catalog(const ApiCall *call, const NameList *services, LoadedState *loaded,
+                              Error *error)
 {
-    int r = catalog_store_load(transaction, tenant, &loaded->catalog, error);
+    int r = catalog_store_load(call->transaction, call, GRANT_USE, &loaded->catalog, error);
     if (r >= 0)
         r = take_provider(loaded, error);
     if (r < 0)
@@ -196,9 +196,9 @@ int loaded_state_read_catalog(StoreTransaction *transaction, const char *tenant,
     json_t *document;
     json_object_foreach (json_object_get(loaded->snapshot, "services"), name, document)
         put_document(loaded, CATALOG_SERVICE, document, 0);
-    r = pin_added(transaction, tenant, services, loaded, error);
+    r = pin_added(call->transaction, call->tenant, services, loaded, error);
     if (r >= 0)
-        r = read_manifests(transaction, tenant, loaded, error);
+        r = read_manifests(call->transaction, call->tenant, loaded, error);
     loaded->state.catalog = memory_catalog_interface(loaded->catalog);
     loaded->state.manifests = loaded->manifests;
     return r;

@@ -19,10 +19,10 @@ typedef struct LoadedState {
 /* In a job. Nothing of the row is kept. */
 int loaded_state_read(StoreTransaction *transaction, const char *tenant, const ClusterGetRow *row,
                       LoadedState **ret_state, Error *error);
-/* In the same job, for operations that need more than what the cluster was made from: the catalog, the
- * manifests of its bundles, and those of services that are to come. */
-int loaded_state_read_catalog(StoreTransaction *transaction, const char *tenant, const NameList *services,
-                              LoadedState *loaded, Error *error);
+/* In the same job, for operations that need more than what the cluster was made from: the caller's catalog,
+ * the manifests of its bundles, and those of services that are to come. */
+int loaded_state_read_catalog(const ApiCall *call, const NameList *services, LoadedState *loaded,
+                              Error *error);
 LoadedState *loaded_state_free(LoadedState *loaded);
 DEFINE_CLEANUP(LoadedState, loaded_state_free);
 #define _cleanup_loaded_state_ _cleanup_(loaded_state_free_pointer)

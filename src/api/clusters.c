@@ -28,6 +28,7 @@ static void write_summary(Writer *writer, const ClusterListRow *row)
     writer_time(writer, "updated_at", row->updated_at);
     writer_time(writer, "expires_at", row->expires_at);
     writer_integer(writer, "revision", row->revision);
+    writer_string(writer, "visibility", row->visibility);
     writer_begin_object(writer, "progress");
     writer_string(writer, "execution_id", *row->execution_id ? row->execution_id : NULL);
     writer_string(writer, "action", row->workflow);
@@ -52,7 +53,10 @@ static int list_clusters(ApiCall *call, Error *error)
     with_terminated |= string_equal(status, "terminated");
     if (r >= 0)
         r = statement_cluster_list(call->transaction,
-                                   &(ClusterListParameters){.tenant = call->tenant,
+                                   &(ClusterListParameters){.sees_private = viewer_sees_private(call),
+                                                            .username = call->principal.username,
+                                                            .right = GRANT_ALL,
+                                                            .tenant = call->tenant,
                                                             .status = status,
                                                             .with_terminated = with_terminated,
                                                             .maximum = page.size,
@@ -60,7 +64,10 @@ static int list_clusters(ApiCall *call, Error *error)
                                    &rows, &count, error);
     if (r >= 0)
         r = statement_cluster_count(call->transaction,
-                                    &(ClusterCountParameters){.tenant = call->tenant,
+                                    &(ClusterCountParameters){.sees_private = viewer_sees_private(call),
+                                                              .username = call->principal.username,
+                                                              .right = GRANT_ALL,
+                                                              .tenant = call->tenant,
                                                               .status = status,
                                                               .with_terminated = with_terminated},
                                     &total, error);
@@ -163,6 +170,7 @@ static int get_cluster(ApiCall *call, Error *error)
     writer_time(&writer, "updated_at", row.updated_at);
     writer_time(&writer, "expires_at", row.expires_at);
     writer_integer(&writer, "revision", row.revision);
+    writer_string(&writer, "visibility", visibility_to_string(call->object.visibility));
     writer_begin_object(&writer, "progress");
     writer_string(&writer, "execution_id", *row.execution_id ? row.execution_id : NULL);
     writer_string(&writer, "action", execution.workflow);
@@ -280,14 +288,22 @@ static int list_nodes(ApiCall *call, Error *error)
     const char *cluster = query_or_empty(call, "cluster_id");
     int r = page_read(call, &page, error);
     if (r >= 0)
-        r = statement_node_list(
-            call->transaction,
-            &(NodeListParameters){
-                .tenant = call->tenant, .cluster_id = cluster, .maximum = page.size, .offset = page.offset},
-            &rows, &count, error);
+        r = statement_node_list(call->transaction,
+                                &(NodeListParameters){.sees_private = viewer_sees_private(call),
+                                                      .username = call->principal.username,
+                                                      .right = GRANT_ALL,
+                                                      .tenant = call->tenant,
+                                                      .cluster_id = cluster,
+                                                      .maximum = page.size,
+                                                      .offset = page.offset},
+                                &rows, &count, error);
     if (r >= 0)
         r = statement_node_count(call->transaction,
-                                 &(NodeCountParameters){.tenant = call->tenant, .cluster_id = cluster},
+                                 &(NodeCountParameters){.sees_private = viewer_sees_private(call),
+                                                        .username = call->principal.username,
+                                                        .right = GRANT_ALL,
+                                                        .tenant = call->tenant,
+                                                        .cluster_id = cluster},
                                  &total, error);
     if (r < 0)
         return r;
@@ -463,7 +479,7 @@ const ApiRoute routes_clusters[] = {
     ROUTE(POST, "/cluster-plans", CLUSTER_PLAN, NEEDS_TENANT, POOL, JSON_BODY, cluster_plan_handler, NULL,
           200, "What a request would make, without doing anything"),
     ROUTE(GET, "/clusters", CLUSTER_LIST, NEEDS_TENANT, READ, NO_BODY, list_clusters, NULL, 200,
-          "Clusters, newest first", .query = query_clusters),
+          "Clusters, newest first", .query = query_clusters, .columns = columns_clusters),
     ROUTE(POST, "/clusters", CLUSTER_CREATE, NEEDS_TENANT, POOL, JSON_BODY, cluster_create_handler,
           "cluster_create", 202, "Requests a cluster"),
     ROUTE(GET, "/clusters/{id}", CLUSTER_GET, NEEDS_TENANT, READ, NO_BODY, get_cluster, NULL, 200,
@@ -484,7 +500,7 @@ const ApiRoute routes_clusters[] = {
           "Scales a cluster, adds services to it, replaces nodes of it", .fields = change_fields,
           .object = &object_cluster),
     ROUTE(GET, "/nodes", NODE_LIST, NEEDS_TENANT, READ, NO_BODY, list_nodes, NULL, 200, "Nodes",
-          .query = query_of_cluster),
+          .query = query_of_cluster, .columns = columns_nodes),
     ROUTE(GET, "/nodes/{id}", NODE_GET, NEEDS_TENANT, READ, NO_BODY, get_node, NULL, 200, "A node",
           .object = &object_node),
     ROUTE(GET, "/nodes/{id}/log", NODE_LOG, NEEDS_TENANT, READ, NO_BODY, get_node_log, NULL, 200,

@@ -20,7 +20,10 @@ static int list_events(ApiCall *call, Error *error)
                *execution = query_or_empty(call, "execution_id");
     if (after >= 0) {
         r = statement_event_list(call->transaction,
-                                 &(EventListParameters){.tenant = call->tenant,
+                                 &(EventListParameters){.sees_private = viewer_sees_private(call),
+                                                        .username = call->principal.username,
+                                                        .right = GRANT_ALL,
+                                                        .tenant = call->tenant,
                                                         .after = after,
                                                         .cluster_id = cluster,
                                                         .execution_id = execution,
@@ -28,13 +31,17 @@ static int list_events(ApiCall *call, Error *error)
                                  &rows, &count, error);
     } else {
         EventListNewestRow *newest;
-        r = statement_event_list_newest(call->transaction,
-                                        &(EventListNewestParameters){.tenant = call->tenant,
-                                                                     .cluster_id = cluster,
-                                                                     .execution_id = execution,
-                                                                     .maximum = page.size,
-                                                                     .offset = page.offset},
-                                        &newest, &count, error);
+        r = statement_event_list_newest(
+            call->transaction,
+            &(EventListNewestParameters){.sees_private = viewer_sees_private(call),
+                                         .username = call->principal.username,
+                                         .right = GRANT_ALL,
+                                         .tenant = call->tenant,
+                                         .cluster_id = cluster,
+                                         .execution_id = execution,
+                                         .maximum = page.size,
+                                         .offset = page.offset},
+            &newest, &count, error);
         rows = arena_allocate_array(call->arena, (r >= 0 ? count : 0) + 1, sizeof(*rows));
         for (size_t i = 0; r >= 0 && i < count; i++)
             rows[i] = (EventListRow){newest[i].sequence, newest[i].time,       newest[i].type,

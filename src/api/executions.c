@@ -40,15 +40,23 @@ static int list_executions(ApiCall *call, Error *error)
     const char *cluster = query_or_empty(call, "cluster_id");
     int r = page_read(call, &page, error);
     if (r >= 0)
-        r = statement_execution_list(
-            call->transaction,
-            &(ExecutionListParameters){
-                .tenant = call->tenant, .cluster_id = cluster, .maximum = page.size, .offset = page.offset},
-            &rows, &count, error);
+        r = statement_execution_list(call->transaction,
+                                     &(ExecutionListParameters){.sees_private = viewer_sees_private(call),
+                                                                .username = call->principal.username,
+                                                                .right = GRANT_ALL,
+                                                                .tenant = call->tenant,
+                                                                .cluster_id = cluster,
+                                                                .maximum = page.size,
+                                                                .offset = page.offset},
+                                     &rows, &count, error);
     if (r >= 0)
-        r = statement_execution_count(
-            call->transaction, &(ExecutionCountParameters){.tenant = call->tenant, .cluster_id = cluster},
-            &total, error);
+        r = statement_execution_count(call->transaction,
+                                      &(ExecutionCountParameters){.sees_private = viewer_sees_private(call),
+                                                                  .username = call->principal.username,
+                                                                  .right = GRANT_ALL,
+                                                                  .tenant = call->tenant,
+                                                                  .cluster_id = cluster},
+                                      &total, error);
     if (r < 0)
         return r;
     Writer writer = list_begin(call);
@@ -287,7 +295,7 @@ static int post_operation(ApiCall *call, Error *error)
 
 const ApiRoute routes_executions[] = {
     ROUTE(GET, "/executions", EXECUTION_LIST, NEEDS_TENANT, READ, NO_BODY, list_executions, NULL, 200,
-          "Executions, newest first", .query = query_of_cluster),
+          "Executions, newest first", .query = query_of_cluster, .columns = columns_executions),
     ROUTE(GET, "/executions/{id}", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution, NULL, 200,
           "An execution", .object = &object_execution),
     ROUTE(GET, "/executions/{id}/plan", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution_plan, NULL,

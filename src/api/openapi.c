@@ -151,6 +151,30 @@ static void add_request_body(json_t *operation, const ApiRoute *route)
 /* Parameters and answers
  * ------------------------------------------------------------------------------------ */
 
+static void add_query(json_t *list, const char *name, const char *description)
+{
+    ASSERT(json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:{s:s}}", "name", name, "in", "query",
+                                                 "description", description, "schema", "type", "string")) ==
+           0);
+}
+
+/* What a list is filtered by, sorted and cut down. */
+static void add_columns(json_t *list, const ApiRoute *route)
+{
+    if (!route->columns)
+        return;
+    add_query(list, "_sort", "a column, with '-' before it downwards; may come several times");
+    add_query(list, "_search", "part of a name, in any case");
+    add_query(list, "_include", "columns of the answer, with commas");
+    for (const ListColumn *column = route->columns; column->name; column++) {
+        bool is_there = false;
+        for (const RouteQuery *query = route->query; query && query->name; query++)
+            is_there |= string_equal(query->name, column->name);
+        if (!is_there)
+            add_query(list, column->name, "only rows where it is this; several times: one of them");
+    }
+}
+
 static json_t *parameters(const ApiRoute *route)
 {
     json_t *list = json_array();
@@ -172,6 +196,7 @@ static json_t *parameters(const ApiRoute *route)
             json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "name", query->name, "in", "query",
                                                   "description", query->description, "schema", schema)) == 0);
     }
+    add_columns(list, route);
     return list;
 }
 

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#include "api/api_internal.h"
+#include "api/authority.h"
 #include "api/sign_in.h"
 #include "base/string.h"
 
@@ -61,16 +61,19 @@ static int read_account(StoreTransaction *transaction, void *context, Error *err
 static int store_hash(ApiCall *call, void *context, Error *error)
 {
     PasswordChange *change = context;
+    int r = authority_over_account(call, change->username, error); /* a password is all the account has */
+    if (r < 0)
+        return r;
     if (change->is_one_time)
         change->expires_at = password_expiry(call->api, (int64_t)store_now(call->transaction));
-    int r = statement_user_set_password(call->transaction,
-                                        &(UserSetPasswordParameters){
-                                            .username = change->username,
-                                            .password_hash = change->new_hash,
-                                            .must_change_password = change->is_one_time,
-                                            .password_expires_at = change->expires_at,
-                                        },
-                                        error);
+    r = statement_user_set_password(call->transaction,
+                                    &(UserSetPasswordParameters){
+                                        .username = change->username,
+                                        .password_hash = change->new_hash,
+                                        .must_change_password = change->is_one_time,
+                                        .password_expires_at = change->expires_at,
+                                    },
+                                    error);
     /* Whoever knew the old password may have made tokens with it. */
     if (r >= 0)
         r = statement_tokens_revoke_of_user(

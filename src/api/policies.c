@@ -197,24 +197,33 @@ void policy_of_installation(Api *api, Policy *ret_policy)
     ASSERT(pthread_mutex_unlock(&book->lock) == 0);
 }
 
+static void tighten_by_tenant(PolicyBook *book, const char *tenant, Policy *policy)
+{
+    ASSERT(pthread_mutex_lock(&book->lock) == 0);
+    const Policy *of_tenant = string_map_get(book->tenants, tenant);
+    if (of_tenant)
+        policy_tighten(policy, of_tenant);
+    ASSERT(pthread_mutex_unlock(&book->lock) == 0);
+}
+
 int policy_of_account(Api *api, StoreTransaction *transaction, const char *username, Policy *ret_policy,
                       Error *error)
 {
     MembershipsOfUserRow *rows;
-    size_t count;
+    GroupRolesOfUserRow *of_groups;
+    size_t count, group_count;
     int r = statement_memberships_of_user(transaction, &(MembershipsOfUserParameters){.username = username},
                                           &rows, &count, error);
+    if (r >= 0)
+        r = statement_group_roles_of_user(transaction, &(GroupRolesOfUserParameters){.username = username},
+                                          &of_groups, &group_count, error);
     if (r < 0)
         return r;
     policy_of_installation(api, ret_policy);
-    PolicyBook *book = api->policies;
-    ASSERT(pthread_mutex_lock(&book->lock) == 0);
-    for (size_t i = 0; i < count; i++) {
-        const Policy *policy = string_map_get(book->tenants, rows[i].tenant);
-        if (policy)
-            policy_tighten(ret_policy, policy);
-    }
-    ASSERT(pthread_mutex_unlock(&book->lock) == 0);
+    for (size_t i = 0; i < count; i++)
+        tighten_by_tenant(api->policies, rows[i].tenant, ret_policy);
+    for (size_t i = 0; i < group_count; i++)
+        tighten_by_tenant(api->policies, of_groups[i].tenant, ret_policy);
     return 0;
 }
 

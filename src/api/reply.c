@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-#include "api/api_internal.h"
+#include "api/list.h"
 #include "base/string.h"
 
 /* One body that is both the source system's and problem details (RFC 9457). */
@@ -53,7 +53,11 @@ int page_read(ApiCall *call, Page *ret_page, Error *error)
 {
     *ret_page = (Page){.size = API_PAGE_DEFAULT};
     int r = read_number(call, "_size", API_PAGE_MAX, &ret_page->size, error);
-    return r < 0 ? r : read_number(call, "_offset", INT32_MAX, &ret_page->offset, error);
+    if (r >= 0)
+        r = read_number(call, "_offset", INT32_MAX, &ret_page->offset, error);
+    if (r >= 0 && call->is_shaped) /* all of it: list_shape() finds the page */
+        *ret_page = (Page){.size = LIST_SHAPED_MAX};
+    return r;
 }
 
 Writer list_begin(ApiCall *call)

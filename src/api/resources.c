@@ -72,6 +72,8 @@ static int find_execution(ApiCall *call, AccessObject *object, Error *error)
 static int find_execution_of_query(ApiCall *call, AccessObject *object, Error *error)
 {
     const char *id = query_or_empty(call, "execution_id");
+    if (!*id && !principal_has(&call->principal, call->route->permission))
+        return 0;
     if (!*id)
         return error_set_field(error, ERROR_BAD_REQUEST, "execution_id",
                                "Say of which execution: execution_id=ID.");
@@ -181,30 +183,57 @@ static int missing(ApiCall *call, const RouteObject *what, Error *error)
     return error_set(error, ERROR_NOT_FOUND, "There is no %s '%s'.", what->name, name);
 }
 
+/* 1 = there is one and object is complete, 0 = there is none. */
+static int read_object(ApiCall *call, Permission permission, bool can_be_global, AccessObject *object,
+                       Error *error)
+{
+    int r = read_resource(call->transaction, call->arena, can_be_global, object, error);
+    if (r == 1 && string_equal(object->tenant, call->tenant) &&
+        needs_grants(&call->principal, permission, object)) {
+        int failure = resource_grants(call->transaction, call->principal.username, object, error);
+        r = failure < 0 ? failure : 1;
+    }
+    return r;
+}
+
 int api_object_require(ApiCall *call, const RouteObject *what, Permission permission, Error *error)
 {
     const char *asked = call->parameters[0];
     AccessObject object = {.tenant = call->tenant};
     int r = what->find(call, &object, error);
     if (r == 1)
-        r = read_resource(call->transaction, call->arena, what->can_be_global, &object, error);
-    if (r == 1 && string_equal(object.tenant, call->tenant) &&
-        needs_grants(&call->principal, permission, &object)) {
-        r = resource_grants(call->transaction, call->principal.username, &object, error);
-        r = r < 0 ? r : 1;
-    }
+        r = read_object(call, permission, what->can_be_global, &object, error);
     if (r < 0)
         return r;
     AccessVerdict verdict = access_decide(&call->principal, permission, r == 1 ? &object : NULL);
-    bool is_missing =
-        verdict.rule == ACCESS_RULE_HIDDEN || (r == 0 && verdict.is_allowed && !what->can_be_new);
-    if (is_missing) {
+    if (verdict.rule == ACCESS_RULE_HIDDEN || (r == 0 && verdict.is_allowed && !what->can_be_new)) {
         call->parameters[0] = asked;
         return missing(call, what, error);
     }
     if (r == 1 && verdict.is_allowed)
         call->object = object;
     return access_verdict_to_error(&verdict, &object, error);
+}
+
+int resource_require_document(ApiCall *call, const char *kind, const char *name, Error *error)
+{
+    AccessObject object = {.tenant = call->tenant, .kind = kind, .id = name};
+    int r = read_object(call, PERMISSION_CATALOG_WRITE, true, &object, error);
+    if (r < 0)
+        return r;
+    AccessVerdict verdict =
+        access_decide(&call->principal, PERMISSION_CATALOG_WRITE, r == 1 ? &object : NULL);
+    return access_verdict_to_error(&verdict, &object, error);
+}
+
+int resource_read(ApiCall *call, AccessObject *object, Error *error)
+{
+    return read_resource(call->transaction, call->arena, true, object, error);
+}
+
+bool viewer_sees_private(const ApiCall *call)
+{
+    return principal_has(&call->principal, PERMISSION_ADMINISTRATORS);
 }
 
 /* Rows

@@ -11,6 +11,8 @@ const ApiRoute *const api_route_tables[] = {
     routes_passwords,    routes_tokens,
     routes_sessions,     routes_second_factor,
     routes_policies,     routes_quotas,
+    routes_explain,      routes_grants,
+    routes_groups,       routes_roles,
     routes_tenants,      routes_catalog,
     routes_clusters,     routes_executions,
     routes_events,       routes_provisioners,
@@ -62,6 +64,105 @@ const RouteQuery query_audit[] = {
     {"tenant", "only in this tenant", 0, 0},
     {"action", "only this action", 0, 0},
     {0},
+};
+
+const ListColumn columns_users[] = {
+    {"username", true},
+    {"role", false},
+    {"active", false},
+    {"is_locked", false},
+    {"must_change_password", false},
+    {"has_second_factor", false},
+    {"created_at", false},
+    {"first_login_at", false},
+    {"last_login_at", false},
+    {"tenants", false},
+    {"groups", false},
+    {0},
+};
+const ListColumn columns_tokens[] = {
+    {"id", true},          {"username", true},         {"tenant", false},    {"description", true},
+    {"created_at", false}, {"expiration_date", false}, {"last_used", false}, {0},
+};
+const ListColumn columns_tenants[] = {
+    {"name", true},   {"description", true}, {"active", false},     {"created_at", false},
+    {"users", false}, {"groups", false},     {"user_roles", false}, {0},
+};
+const ListColumn columns_groups[] = {
+    {"name", true},
+    {"ldap_dn", true},
+    {"role", false},
+    {"created_at", false},
+    {"users", false},
+    {"tenants", false},
+    {0},
+};
+const ListColumn columns_roles[] = {
+    {"name", true}, {"type", false}, {"built_in", false}, {"description", false}, {0},
+};
+const ListColumn columns_permissions[] = {
+    {"role", true},
+    {"permission", true},
+    {"description", false},
+    {0},
+};
+const ListColumn columns_catalog[] = {
+    {"name", true},        {"version", false},    {"description", true}, {"digest", false},
+    {"created_at", false}, {"created_by", false}, {"visibility", false}, {0},
+};
+const ListColumn columns_clusters[] = {
+    {"id", true},
+    {"name", true},
+    {"description", true},
+    {"owner", false},
+    {"template", false},
+    {"template_version", false},
+    {"provider", false},
+    {"status", false},
+    {"status_message", false},
+    {"nodes", false},
+    {"created_at", false},
+    {"updated_at", false},
+    {"expires_at", false},
+    {"revision", false},
+    {"visibility", false},
+    {"progress", false},
+    {0},
+};
+const ListColumn columns_nodes[] = {
+    {"id", true},
+    {"hostname", true},
+    {"cluster_id", false},
+    {"number", false},
+    {"status", false},
+    {"services", false},
+    {"hardware_type", false},
+    {"image_type", false},
+    {"provider_id", false},
+    {"addresses", false},
+    {0},
+};
+const ListColumn columns_executions[] = {
+    {"id", true},          {"cluster_id", false}, {"workflow_id", false},
+    {"status", false},     {"created_by", false}, {"created_at", false},
+    {"started_at", false}, {"ended_at", false},   {0},
+};
+const ListColumn columns_bundles[] = {
+    {"digest", true},
+    {"name", true},
+    {"version", false},
+    {"status", false},
+    {"size", false},
+    {"uploaded_by", false},
+    {"uploaded_at", false},
+    {"decided_by", false},
+    {"decided_at", false},
+    {"visibility", false},
+    {0},
+};
+const ListColumn columns_grants[] = {
+    {"subject_kind", false}, {"subject", true},     {"rights", false},
+    {"granted_by", false},   {"created_at", false}, {0},
 };
 
 const char *http_method_name(HttpMethod method)

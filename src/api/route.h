@@ -45,6 +45,12 @@ typedef struct RouteQuery {
     int64_t minimum, maximum; /* of a number; 0 and 0 = a string */
 } RouteQuery;
 
+/* A member of a list's items by which it is filtered, sorted and cut down (list.h). */
+typedef struct ListColumn {
+    const char *name; /* NULL ends the table */
+    bool is_searched; /* _search looks into it */
+} ListColumn;
+
 struct ApiRoute {
     HttpMethod method;
     const char *path; /* below the base, "/clusters/{id}" */
@@ -58,6 +64,7 @@ struct ApiRoute {
     const char *summary;
     const JsonField *fields;   /* of the body, for the description; NULL = free */
     const RouteQuery *query;   /* NULL = none */
+    const ListColumn *columns; /* of a list that can be filtered, sorted and searched; NULL = none */
     const char *content_type;  /* of the answer; NULL = JSON */
     const RouteObject *object; /* what the path names, when it has an owner and a visibility (resources.c) */
     int success_status;
@@ -82,6 +89,7 @@ struct ApiCall {
     const char *proxy;          /* a trusted one that sent the request, or NULL */
     AccessObject object;        /* of the request, once it was found and the caller may do it */
     const char *tenant;         /* of the request; NULL when the route needs none */
+    bool is_shaped;             /* the query filters, sorts or cuts a list */
     bool is_inline;             /* a read on the loop's thread: may use the access cache */
     uint64_t access_generation; /* of the cache, from before the read's snapshot */
     bool must_change_password;  /* signed in with a one-time password: good for nothing else */
@@ -108,6 +116,10 @@ struct ApiCall {
 extern const RouteQuery query_page[], query_version[], query_clusters[], query_of_cluster[], query_log[],
     query_operations[], query_events[], query_stream[], query_audit[];
 
+extern const ListColumn columns_users[], columns_tokens[], columns_tenants[], columns_groups[],
+    columns_roles[], columns_permissions[], columns_catalog[], columns_clusters[], columns_nodes[],
+    columns_executions[], columns_bundles[], columns_grants[];
+
 /* Tables, ended by a row without path. */
 /* How to find what a request is about. Kinds without an owner of their own (nodes, executions, operations)
  * stand for their cluster. */
@@ -126,7 +138,7 @@ extern const ApiRoute routes_system[], routes_users[], routes_passwords[], route
     routes_second_factor[], routes_policies[], routes_quotas[], routes_tenants[], routes_catalog[],
     routes_clusters[], routes_executions[], routes_events[], routes_provisioners[], routes_bundles[],
     routes_audit[], routes_certificates[], routes_keys[], routes_secrets[], routes_secrets_share[],
-    routes_directory[];
+    routes_directory[], routes_explain[], routes_grants[], routes_groups[], routes_roles[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 

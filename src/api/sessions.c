@@ -33,6 +33,7 @@ int session_make(ApiCall *call, const char *username, bool has_second_factor, Ne
 {
     _cleanup_policy_ Policy policy = {0};
     new_session_done(session);
+    tokens_purge(call->api, call->transaction);
     int r = policy_of_account(call->api, call->transaction, username, &policy, error);
     if (r < 0)
         return r;
@@ -57,6 +58,21 @@ void session_set_cookie(ApiCall *call, const NewSession *session)
                        (const char *)secret_bytes(session->value));
     http_exchange_set_header(call->exchange, "Set-Cookie", text);
     memory_wipe(text, sizeof(text));
+}
+
+int sessions_end(ApiCall *call, const char *username, Error *error)
+{
+    int r = statement_tokens_revoke_of_user(
+        call->transaction,
+        &(TokensRevokeOfUserParameters){.username = username, .kind = "session", .but = ""}, error);
+    return MIN(r, 0);
+}
+
+int sessions_end_of_group(ApiCall *call, const char *group_name, Error *error)
+{
+    int r = statement_sessions_revoke_of_group(
+        call->transaction, &(SessionsRevokeOfGroupParameters){.group_name = group_name}, error);
+    return MIN(r, 0);
 }
 
 static void clear_cookie(ApiCall *call)
@@ -293,9 +309,7 @@ static int delete_sessions(ApiCall *call, Error *error)
         return error_set_field(error, ERROR_BAD_REQUEST, "username", "Say whose sessions: username=NAME.");
     int r = check_whose(call, username, error);
     if (r >= 0)
-        r = statement_tokens_revoke_of_user(
-            call->transaction,
-            &(TokensRevokeOfUserParameters){.username = username, .kind = "session", .but = ""}, error);
+        r = sessions_end(call, username, error);
     if (r < 0)
         return r;
     call->audit_object = arena_format(call->arena, "user:%s", username);

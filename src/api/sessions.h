@@ -17,5 +17,9 @@ typedef struct NewSession {
 int session_make(ApiCall *call, const char *username, bool has_second_factor, NewSession *session,
                  Error *error);
 void new_session_done(NewSession *session);
+/* In a write job. Whoever has other rights than before signs in anew, so that no cookie of before lives on.
+ */
+int sessions_end(ApiCall *call, const char *username, Error *error);
+int sessions_end_of_group(ApiCall *call, const char *group_name, Error *error);
 /* After the commit. */
 void session_set_cookie(ApiCall *call, const NewSession *session);

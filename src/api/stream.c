@@ -110,7 +110,8 @@ static int check_token(StoreTransaction *transaction, const Subscriber *subscrib
     return 0;
 }
 
-static int check_rights(StoreTransaction *transaction, const Subscriber *subscriber, Error *error)
+static int check_rights(StoreTransaction *transaction, const Subscriber *subscriber, bool *ret_sees_private,
+                        Error *error)
 {
     AccessRights rights;
     int r = rights_load(transaction, store_arena(transaction), subscriber->username, subscriber->tenant,
@@ -124,6 +125,7 @@ static int check_rights(StoreTransaction *transaction, const Subscriber *subscri
     r = check_token(transaction, subscriber, &principal, error);
     if (r < 0)
         return r;
+    *ret_sees_private = principal_has(&principal, PERMISSION_ADMINISTRATORS);
     AccessVerdict verdict = access_decide(&principal, subscriber->permission, NULL);
     return access_verdict_to_error(&verdict, NULL, error);
 }
@@ -131,13 +133,17 @@ static int check_rights(StoreTransaction *transaction, const Subscriber *subscri
 static int page_job(StoreTransaction *transaction, void *context, Error *error)
 {
     Subscriber *subscriber = context;
-    int r = check_rights(transaction, subscriber, error);
+    bool sees_private;
+    int r = check_rights(transaction, subscriber, &sees_private, error);
     if (r < 0)
         return r;
     EventListRow *rows;
     size_t count;
     r = statement_event_list(transaction,
-                             &(EventListParameters){.tenant = subscriber->tenant,
+                             &(EventListParameters){.sees_private = sees_private,
+                                                    .username = subscriber->username,
+                                                    .right = GRANT_ALL,
+                                                    .tenant = subscriber->tenant,
                                                     .after = subscriber->position,
                                                     .cluster_id = subscriber->cluster_id,
                                                     .execution_id = subscriber->execution_id,

@@ -130,17 +130,15 @@ static int read_scope(ApiCall *call, const TokenBody *body, const char **ret_tex
     return 0;
 }
 
-/* Now and then, because it looks at all tokens. */
-static void purge_tokens(ApiCall *call)
+void tokens_purge(Api *api, StoreTransaction *transaction)
 {
-    const int64_t now = (int64_t)store_now(call->transaction);
-    int64_t last = atomic_load(&call->api->tokens_purged_at);
-    if (last + PURGE_INTERVAL > now ||
-        !atomic_compare_exchange_strong(&call->api->tokens_purged_at, &last, now))
+    const int64_t now = (int64_t)store_now(transaction);
+    int64_t last = atomic_load(&api->tokens_purged_at);
+    if (last + PURGE_INTERVAL > now || !atomic_compare_exchange_strong(&api->tokens_purged_at, &last, now))
         return;
     Error error = ERROR_INIT; /* a failure spoils the job, which then says so */
-    (void)statement_tokens_purge_expired(call->transaction,
-                                         &(TokensPurgeExpiredParameters){.now = now - 7 * DAY}, &error);
+    (void)statement_tokens_purge_expired(transaction, &(TokensPurgeExpiredParameters){.now = now - 7 * DAY},
+                                         &error);
 }
 
 static int post_token(ApiCall *call, Error *error)
@@ -157,7 +155,7 @@ static int post_token(ApiCall *call, Error *error)
         r = read_scope(call, &body, &scope, error);
     if (r < 0)
         return r;
-    purge_tokens(call);
+    tokens_purge(call->api, call->transaction);
     char id[ID_SIZE];
     _cleanup_secret_ Secret *token = NULL;
     r = token_create(call->transaction, call->api->settings.random,
@@ -330,7 +328,8 @@ static const RouteQuery query_whose[] = {{"username", "of which account; needed"
 
 const ApiRoute routes_tokens[] = {
     ROUTE(GET, "/tokens", TOKEN_LIST, NO_TENANT, READ, NO_BODY, list_tokens, NULL, 200,
-          "One's own tokens; all for those who manage them", .query = query_tokens),
+          "One's own tokens; all for those who manage them", .query = query_tokens,
+          .columns = columns_tokens),
     ROUTE(POST, "/tokens", TOKEN_CREATE, NO_TENANT, WRITE, JSON_BODY, post_token, "token_create", 201,
           "Makes a token, shown once", .fields = token_fields),
     ROUTE(DELETE, "/tokens", TOKEN_DELETE, NO_TENANT, WRITE, NO_BODY, delete_tokens, "tokens_delete", 204,

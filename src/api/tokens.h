@@ -6,6 +6,8 @@
 #include "base/secret.h"
 #include "store/store.h"
 
+typedef struct Api Api;
+
 #define TOKEN_PREFIX   "btk"
 #define SESSION_PREFIX "bss"
 
@@ -18,6 +20,8 @@ typedef struct NewToken {
     bool has_second_factor;
 } NewToken;
 
+/* Removes what has expired long ago; now and then, because it looks at all tokens. */
+void tokens_purge(Api *api, StoreTransaction *transaction);
 /* kind "token" or "session". */
 int token_create(StoreTransaction *transaction, Random *random, const NewToken *new_token,
                  char ret_id[static ID_SIZE], Secret **ret_token, Error *error);

@@ -3,9 +3,10 @@
 
 #include <errno.h>
 
-#include "api/api_internal.h"
+#include "api/authority.h"
 #include "api/passwords.h"
 #include "api/rights.h"
+#include "api/sessions.h"
 #include "base/string.h"
 
 /* Names are ASCII without it. */
@@ -61,13 +62,7 @@ static int write_tenants(ApiCall *call, Writer *writer, const char *username, bo
     for (size_t i = 0; i < count; i++)
         writer_string(writer, rows[i].tenant, rows[i].role);
     writer_end_object(writer);
-    writer_begin_object(writer, "tenant_roles");
-    writer_begin_object(writer, "direct");
-    for (size_t i = 0; i < count; i++)
-        writer_string(writer, rows[i].tenant, rows[i].role);
-    writer_end_object(writer);
-    writer_end_object(writer);
-    return 0;
+    return write_groups_of_user(call, writer, username, error);
 }
 
 static int write_user(ApiCall *call, const char *username, Error *error)
@@ -160,7 +155,7 @@ static const JsonField user_fields[] = {
 
 typedef struct NewUser {
     const UserBody *body;
-    AccessRole role;
+    const char *role;
     char hash[PASSWORD_HASH_SIZE];
 } NewUser;
 
@@ -168,11 +163,14 @@ static int insert_user(ApiCall *call, void *context, Error *error)
 {
     const NewUser *user = context;
     int64_t now = (int64_t)store_now(call->transaction);
-    int r = statement_user_insert(
+    int r = authority_over_role(call, user->role, NULL, error);
+    if (r < 0)
+        return r;
+    r = statement_user_insert(
         call->transaction,
         &(UserInsertParameters){.username = user->body->username,
                                 .password_hash = user->hash,
-                                .role = access_role_to_string(user->role),
+                                .role = user->role,
                                 .must_change_password = user->body->must_change_password,
                                 .created_at = now,
                                 .password_expires_at =
@@ -184,15 +182,6 @@ static int insert_user(ApiCall *call, void *context, Error *error)
     }
     call->audit_object = arena_format(call->arena, "user:%s", user->body->username);
     return write_user(call, user->body->username, error);
-}
-
-static int read_system_role(const char *text, AccessRole *ret_role, Error *error)
-{
-    *ret_role = text ? access_role_from_string(text) : ACCESS_ROLE_DEFAULT;
-    if (*ret_role < 0 || !access_role_is_system(*ret_role))
-        return error_set_field(error, ERROR_BAD_FIELD, "role",
-                               "A system role is sys_admin, default, auditor or security_officer.");
-    return 0;
 }
 
 /* Words that stand where a name could: in paths, in records of who did something. */
@@ -210,10 +199,9 @@ static int put_user(ApiCall *call, Error *error)
     UserBody body = {0};
     NewUser user = {.body = &body};
     int r = body_dispatch(call, user_fields, &body, error);
-    if (r >= 0)
-        r = read_system_role(body.role, &user.role, error);
     if (r < 0)
         return r;
+    user.role = body.role ?: "default";
     if (is_reserved(body.username))
         return error_set_field(error, ERROR_BAD_FIELD, "username", "'%s' is a word of the interface's own.",
                                body.username);
@@ -246,18 +234,8 @@ static int keep_an_administrator(ApiCall *call, const UserGetRow *user, Error *e
     return row.total > 1 ? 0 : error_set(error, ERROR_CONFLICT, "The last administrator must stay.");
 }
 
-/* Whoever has other rights than before signs in anew, so that no cookie of before lives on. */
-static int end_sessions(ApiCall *call, const char *username, Error *error)
-{
-    int r = statement_tokens_revoke_of_user(
-        call->transaction,
-        &(TokensRevokeOfUserParameters){.username = username, .kind = "session", .but = ""}, error);
-    return MIN(r, 0);
-}
-
 typedef struct RoleChange {
-    const char *username;
-    AccessRole role;
+    const char *username, *role;
 } RoleChange;
 
 static int store_role(ApiCall *call, void *context, Error *error)
@@ -267,19 +245,21 @@ static int store_role(ApiCall *call, void *context, Error *error)
     int r = find_user(call, change->username, &user, error);
     if (r < 0)
         return r;
-    if (change->role != ACCESS_ROLE_SYS_ADMIN && string_equal(user.role, "sys_admin"))
+    r = authority_over_account(call, change->username, error);
+    if (r >= 0)
+        r = authority_over_role(call, change->role, NULL, error);
+    if (r >= 0 && !string_equal(change->role, "sys_admin") && string_equal(user.role, "sys_admin"))
         r = keep_an_administrator(call, &user, error);
     if (r >= 0)
-        r = statement_user_set_role(
-            call->transaction,
-            &(UserSetRoleParameters){.username = user.username, .role = access_role_to_string(change->role)},
-            error);
+        r = statement_user_set_role(call->transaction,
+                                    &(UserSetRoleParameters){.username = user.username, .role = change->role},
+                                    error);
     if (r >= 0)
-        r = end_sessions(call, user.username, error);
+        r = sessions_end(call, user.username, error);
     if (r < 0)
         return r;
     call->audit_object = arena_format(call->arena, "user:%s", change->username);
-    call->audit_details = arena_format(call->arena, "{\"role\":\"%s\"}", access_role_to_string(change->role));
+    call->audit_details = arena_format(call->arena, "{\"role\":\"%s\"}", change->role);
     return write_user(call, change->username, error);
 }
 
@@ -312,9 +292,8 @@ static int post_user(ApiCall *call, Error *error)
         r = password_set_for_other(call, username, body.password, error);
         return r < 0 ? r : api_call_run(call, STORE_READ, answer_user, (void *)(uintptr_t)username, error);
     }
-    RoleChange change = {.username = username};
-    r = read_system_role(body.role, &change.role, error);
-    return r < 0 ? r : api_call_run(call, STORE_WRITE, store_role, &change, error);
+    RoleChange change = {.username = username, .role = body.role};
+    return api_call_run(call, STORE_WRITE, store_role, &change, error);
 }
 
 typedef struct ActionBody {
@@ -338,10 +317,12 @@ static int post_active(ApiCall *call, Error *error)
     if (!is_active && !string_equal(body.action, "deactivate"))
         return error_set_field(error, ERROR_BAD_FIELD, "action", "The actions are activate and deactivate.");
     r = find_user(call, call->parameters[0], &user, error);
+    if (r >= 0)
+        r = authority_over_account(call, user.username, error);
     if (r >= 0 && !is_active)
         r = keep_an_administrator(call, &user, error);
     if (r >= 0 && !is_active)
-        r = end_sessions(call, user.username, error);
+        r = sessions_end(call, user.username, error);
     if (r >= 0)
         r = statement_user_set_active(
             call->transaction, &(UserSetActiveParameters){.username = user.username, .is_active = is_active},
@@ -371,6 +352,8 @@ static int delete_user(ApiCall *call, Error *error)
     const char *username = call->parameters[0];
     UserGetRow user;
     int r = find_user(call, username, &user, error);
+    if (r >= 0)
+        r = authority_over_account(call, username, error);
     if (r >= 0)
         r = keep_an_administrator(call, &user, error);
     if (r >= 0)
@@ -409,7 +392,7 @@ const ApiRoute routes_users[] = {
     ROUTE(GET, "/user", USER_GET_SELF, NO_TENANT, READ, NO_BODY, get_self, NULL, 200, "One's own account",
           .query = query_user),
     ROUTE(GET, "/users", USER_LIST, NO_TENANT, READ, NO_BODY, list_users, NULL, 200, "Accounts",
-          .query = query_users),
+          .query = query_users, .columns = columns_users),
     ROUTE(PUT, "/users", USER_CREATE, NO_TENANT, POOL, JSON_BODY, put_user, "user_create", 201,
           "Makes an account", .fields = user_fields),
     ROUTE(POST, "/users/active/{name}", USER_SET_ACTIVATED, NO_TENANT, WRITE, JSON_BODY, post_active,

@@ -26,7 +26,8 @@ static const ViewField tenant_view[] = {
     {"ACTIVE", "active", FIELD_FLAG, IN_BOTH},
     {"DESCRIPTION", "description", FIELD_TEXT, IN_BOTH | MAY_LACK | MAY_SHRINK},
     {"CREATED", "created_at", FIELD_TIME, IN_BOTH},
-    {"USERS", "users", FIELD_MAP, IN_DETAILS | MAY_LACK},
+    {"USERS", "user_roles.direct", FIELD_MAP, IN_DETAILS | MAY_LACK},
+    {"GROUPS", "group_roles", FIELD_MAP, IN_DETAILS | MAY_LACK},
     {0},
 };
 /* Accounts ---------------------------------------------------------------------------------- */

@@ -24,9 +24,9 @@ const Option cli_global_options[] = {
 };
 
 static const CliVerb *const tables[] = {
-    verbs_session, verbs_clusters,     verbs_changes,  verbs_nodes,       verbs_catalog,
-    verbs_bundles, verbs_provisioners, verbs_accounts, verbs_credentials, verbs_directory,
-    verbs_secrets, verbs_certificates, verbs_keys,     verbs_system,      verbs_completion};
+    verbs_session,      verbs_clusters, verbs_changes, verbs_nodes,       verbs_catalog,   verbs_bundles,
+    verbs_provisioners, verbs_accounts, verbs_access,  verbs_credentials, verbs_directory, verbs_secrets,
+    verbs_certificates, verbs_keys,     verbs_system,  verbs_completion};
 
 static const char epilogue[] =
     "FILES\n"

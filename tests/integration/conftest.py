@@ -67,6 +67,17 @@ class People:
             self.join(name, tenant, role)
         return self.token(name, **({"tenant": tenant} if role else {}))
 
+    def group(self, *members, tenants=None, role=None):
+        """A group with these members, in these tenants {tenant: role}."""
+        name = self._unique("group")
+        self._bastide.api("POST", "/user-groups", {"group_name": name, "role": role}).expect(201)
+        for tenant, tenant_role in (tenants or {}).items():
+            body = {"tenant_name": tenant, "group_name": name, "role": tenant_role}
+            self._bastide.api("PUT", "/tenants/user-groups", body).expect(201)
+        for member in members:
+            self._bastide.api("PUT", "/user-groups/users", {"username": member, "group_name": name}).expect(200)
+        return name
+
     def tenant(self):
         name = self._unique("tenant")
         self._bastide.api("POST", f"/tenants/{name}", {}).expect(201)

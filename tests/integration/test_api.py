@@ -22,7 +22,7 @@ OPEN = {("GET", "/version"), ("GET", "/ca"), ("POST", "/provisioners/enrol"), ("
 
 def read_expected_access():
     """{(method, path): {caller: sign}}"""
-    columns = ("admin", None, *TENANT_ROLES)
+    columns = ("admin", None, "auditor", "security_officer", *TENANT_ROLES)
     table = {}
     for line in (HERE / "expected_access.txt").read_text().splitlines():
         if line and not line.startswith("#"):
@@ -33,13 +33,15 @@ def read_expected_access():
 
 
 EXPECTED_ACCESS = read_expected_access()
+UNKNOWN_TOKEN = "btk-" + "a" * 20 + "-" + "A" * 43
 
 
 def fill(path):
     """A path whose parameters name nothing that exists."""
     return (path.replace("{kind}", "services").replace("{digest}", "0" * 64).replace("{name}", "no-such")
-            .replace("{id}", "nosuchnosuchnosuchno").replace("{serial}", "0" * 40)
-            .replace("{key}", "no-such").replace("{version}", "1"))
+            .replace("{id}", "nosuchnosuchnosuchno")
+            .replace("{role}", "no-such").replace("{permission}", "no-such")
+            .replace("{serial}", "0" * 40).replace("{key}", "no-such").replace("{version}", "1"))
 
 
 def send_without_waiting(bastide, method, path, headers):
@@ -116,17 +118,55 @@ def test_head_is_a_get_without_body(bastide):
 # Who may what --------------------------------------------------------------------------------------------------------
 
 
-def test_roles_and_routes(bastide, by_role):
-    """The whole matrix of expected_access.txt."""
-    tokens = {"admin": bastide.admin_token, **by_role}
+def make_callers(bastide, people, by_role):
+    """Name to (token, column of expected_access.txt)."""
+    callers = {"admin": (bastide.admin_token, "admin"), **{role: (token, role) for role, token in by_role.items()}}
+    for role in ("auditor", "security_officer"):
+        callers[role] = (people.make(system_role=role), role)
+    by_group, elsewhere = people.account(), people.make("manager", people.tenant())
+    people.group(by_group, tenants={DEFAULT_TENANT: "user"})
+    return {**callers, "member through a group": (people.token(by_group), "user"),
+            "manager of another tenant": (elsewhere, None)}
+
+
+def test_s16_roles_and_routes(bastide, people, by_role):
+    """SV3, SV8, SV12, SV23, S16: the whole matrix of expected_access.txt."""
+    callers = make_callers(bastide, people, by_role)
     wrong = []
     for (method, path), signs in EXPECTED_ACCESS.items():
-        for caller, sign in signs.items():
-            headers = {**bastide.credentials(tokens[caller]), "Tenant": DEFAULT_TENANT}
+        for caller, (token, column) in callers.items():
+            sign = signs[column]
+            headers = {**bastide.credentials(token), "Tenant": DEFAULT_TENANT}
             status = send_without_waiting(bastide, method, path, headers)
             found = {401: "0", 403: "-"}.get(status, "+")
             if found != sign or status >= 500:
                 wrong.append(f"{method} {path} by {caller}: {status}, expected {sign}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_s16_who_is_nobody_gets_nowhere(bastide, people, routes):
+    """SV3, S16: bad, revoked, expired credentials and those of deactivated and locked accounts are none, on every route."""
+    off, locked, gone = people.account(), people.account(), people.account()
+    tokens = {"bad": UNKNOWN_TOKEN, "revoked": people.token(gone), "of a deactivated account": people.token(off),
+              "of a deleted account": people.token(gone)}
+    soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
+    tokens["expired"] = people.token(people.account(), expiration_date=soon.isoformat())
+    own = bastide.api("GET", "/tokens", token=tokens["revoked"]).items[-1]["id"]
+    bastide.api("DELETE", f"/tokens/{own}", token=tokens["revoked"]).expect(204)
+    bastide.api("POST", f"/users/active/{off}", {"action": "deactivate"}).expect(200)
+    bastide.api("DELETE", f"/users/{gone}").expect(204)
+    for _ in range(8):
+        bastide.api("GET", "/user", user=(locked, "wrong " + PASSWORD)).expect(401)
+    wait_until(lambda: bastide.api("GET", "/user", token=tokens["expired"]).status == 401, 20, "the token's end")
+    wrong = []
+    for method, path in sorted(routes - OPEN):
+        for what, token in tokens.items():
+            status = send_without_waiting(bastide, method, path, {**bastide.credentials(token), "Tenant": DEFAULT_TENANT})
+            if status != 401:
+                wrong.append(f"{method} {path} with a token that is {what}: {status}")
+    headers = {**bastide.credentials(user=(locked, PASSWORD)), "Tenant": DEFAULT_TENANT}
+    for method, path in (("GET", "/user"), ("GET", "/clusters"), ("POST", "/tokens")):  # each costs a hash
+        assert send_without_waiting(bastide, method, path, headers) == 401
     assert not wrong, "\n".join(wrong)
 
 
@@ -171,9 +211,6 @@ def test_changed_role_counts_at_once(bastide, people):
 
 
 # Who one is ----------------------------------------------------------------------------------------------------------
-
-UNKNOWN_TOKEN = "btk-" + "a" * 20 + "-" + "A" * 43
-
 
 @pytest.mark.parametrize("headers", [
     {"Authentication-Token": UNKNOWN_TOKEN},
@@ -406,12 +443,12 @@ def test_token_for_a_tenant_one_is_not_in(bastide, people):
 def test_tenant_from_beginning_to_end(bastide, people, unique):
     tenant, name = unique("tenant"), people.account()
     made = bastide.api("POST", f"/tenants/{tenant}", {"description": "a test"}).expect(201).json
-    assert (made["name"], made["description"], made["users"]) == (tenant, "a test", {})
+    assert (made["name"], made["description"], made["users"]) == (tenant, "a test", [])
     bastide.api("POST", f"/tenants/{tenant}", {}).expect(409)
     token = people.token(name)
     bastide.api("GET", f"/tenants/{tenant}", token=token).expect(404)  # not a member: nothing to see
     people.join(name, tenant, "viewer")
-    assert bastide.api("GET", f"/tenants/{tenant}", token=token).expect(200).json["users"] == {name: "viewer"}
+    assert bastide.api("GET", f"/tenants/{tenant}", token=token).expect(200).json["user_roles"]["direct"] == {name: "viewer"}
     assert [row["name"] for row in bastide.api("GET", "/tenants", token=token).items] == [tenant]
     bastide.api("DELETE", f"/tenants/{tenant}").expect(409)  # has a member
     bastide.api("DELETE", "/tenants/users", {"tenant_name": tenant, "username": name}).expect(204)

@@ -304,6 +304,25 @@ def test_s07_session_rotates(bastide, people, browser):
     bastide.api("POST", f"/users/{name}", {"role": "default"}).expect(200)
 
 
+def test_s07_no_session_lives_over_a_change_of_rights(bastide, people, browser, unique):
+    """Whatever gives or takes rights: into a tenant, another role there, out of it; into a group, its role, out of it."""
+    name, one, tenant, group = people.account(), browser(), people.tenant(), unique("group")
+    bastide.api("POST", "/user-groups", {"group_name": group}).expect(201)
+    in_tenant, in_group = {"tenant_name": tenant, "username": name}, {"username": name, "group_name": group}
+    for method, path, body in (("PUT", "/tenants/users", {**in_tenant, "role": "viewer"}),
+                               ("PATCH", "/tenants/users", {**in_tenant, "role": "user"}),
+                               ("DELETE", "/tenants/users", in_tenant),
+                               ("PUT", "/user-groups/users", in_group),
+                               ("PUT", "/tenants/user-groups", {"tenant_name": tenant, "group_name": group, "role": "viewer"}),
+                               ("POST", f"/user-groups/{group}", {"role": "auditor"}),
+                               ("DELETE", "/tenants/user-groups", {"tenant_name": tenant, "group_name": group}),
+                               ("DELETE", "/user-groups/users", in_group)):
+        one.sign_in(name).expect(201)
+        one.send("GET", "/user").expect(200)
+        assert bastide.api(method, path, body).status in (200, 201, 204), (method, path)
+        one.send("GET", "/user").expect(401)
+
+
 def test_s08_sessions_end_by_themselves(breakable, unique):
     """Idle ones, and all of them in the end. Time is put back in the database, the clock of the machine stays."""
     name = unique("person")
@@ -581,6 +600,17 @@ def test_policy_of_passwords_binds(bastide, people):
     assert "30" in change("only twenty-two of them").expect(400).json["message"]
     change("a long one that has ZORBLAX in it").expect(400)
     change("a long one that has none of it in it").expect(204)
+
+
+def test_policy_of_a_tenant_binds_members_through_a_group(bastide, people, unique):
+    tenant, name, group = people.tenant(), people.account(), unique("group")
+    bastide.api("POST", "/user-groups", {"group_name": group}).expect(201)
+    bastide.api("PUT", "/user-groups/users", {"username": name, "group_name": group}).expect(200)
+    bastide.api("PUT", "/tenants/user-groups", {"tenant_name": tenant, "group_name": group, "role": "viewer"}).expect(201)
+    bastide.api("PATCH", f"/policies/{tenant}", {"password_length": 40, "second_factor_roles": ["viewer"]}).expect(200)
+    change = {"password": "thirty-three characters, all told", "current_password": PASSWORD}
+    assert "40" in bastide.api("POST", "/user/password", change, user=(name, PASSWORD)).expect(400).json["message"]
+    assert "viewer" in bastide.api("GET", "/clusters", user=(name, PASSWORD), tenant=tenant).expect(403).json["message"]
 
 
 def test_policy_of_lock_out_binds(breakable, unique):

@@ -85,7 +85,7 @@ def test_s22_work_ends_with_the_right_to_it(bastide, provisioner, tenant, ann, l
     assert stands_still(bastide, provisioner, tenant, execution)["responsible"] == name
     path = f"/executions/{execution}"
     assert bastide.api("POST", path, {"action": "resume"}, tenant=tenant).expect(200).json["responsible"] == "admin"
-    bastide.api("POST", path, {"action": "resume"}, tenant=tenant).expect(409)
+    bastide.api("POST", path, {"action": "resume"}, tenant=tenant).expect(200)  # goes on already
     assert provisioner.lease() != []
     assert bastide.api("GET", "/audit", query={"action": "execution_held", "object": f"execution:{execution}"}).items
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from conftest import PASSWORD, build_directory
-from samples import SMALL
+from samples import SMALL, prepare_tenant
 
 PROGRAM = pathlib.Path(build_directory()) / "src/cli/bastide"
 HOSTILE = "evil\033]0;owned\007\u202etxt\x9b31m"
@@ -400,6 +400,55 @@ def test_full_disk_is_told(admin):
         done = subprocess.run([PROGRAM, "users", "list"], stdout=full, stderr=subprocess.PIPE, env=admin.environment,
                               check=False)
     assert done.returncode == 74 and b"cannot write" in done.stderr
+
+
+# Access --------------------------------------------------------------------------------------------------------------
+
+def test_groups_roles_and_permissions(admin, people, unique):
+    tenant, user, group, role = people.tenant(), people.account(), unique("group"), unique("role")
+    admin.run("groups", "create", group, "--ldap-group", f"cn={group}")
+    admin.run("groups", "add-user", group, user)
+    admin.run("tenants", "add-group", tenant, group, "--role", "operations")
+    shown = admin.run("groups", "show", group).stdout
+    assert user in shown and "operations" in shown and f"cn={group}" in shown
+    assert group in admin.run("tenants", "show", tenant).stdout
+    assert group in admin.run("groups", "list").stdout
+    admin.run("groups", "change", group, status=64)
+    admin.run("groups", "change", group, "--role", "auditor")
+    assert admin.json("groups", "show", group)["role"] == "auditor"
+    admin.run("roles", "create", role, "--description", "for tests")
+    admin.run("permissions", "add", role, "cluster_get")
+    assert "cluster_get" in admin.run("roles", "show", role).stdout
+    assert [row["permission"] for row in admin.json("permissions", "list", role)["items"]] == ["cluster_get"]
+    admin.run("permissions", "remove", role, "cluster_get")
+    admin.run("permissions", "add", role, "user_list", status=73)
+    assert role in admin.run("roles", "list").stdout
+    admin.run("roles", "delete", role, "--yes")
+    admin.run("tenants", "remove-group", tenant, group)
+    admin.run("groups", "delete", group, "--yes", status=73)
+    admin.run("groups", "remove-user", group, user)
+    admin.run("groups", "delete", group, "--yes")
+
+
+def test_visibility_grants_and_explanations(admin, people):
+    user, tenant = people.account(), people.tenant()
+    people.join(user, tenant, "viewer")
+    admin.run("profile", "set", "--tenant", tenant)
+    prepare_tenant(admin.bastide, tenant)
+    admin.run("visibility", "set", "service/app", "private")
+    admin.run("visibility", "set", "service/app", "public", status=65)
+    admin.run("visibility", "set", "app", "private", status=64)
+    explain = lambda: admin.run("access", "explain", user, "catalog_get", "service/app").stdout
+    assert "hidden" in explain()
+    admin.run("grants", "add", "service/app", "read", "write", status=64)
+    admin.run("grants", "add", "service/app", "read", "write", "--user", user)
+    assert user in admin.run("grants", "list", "service/app").stdout
+    shown = explain()
+    assert "sight" in shown and "read" in shown and "viewer" in shown
+    assert user in admin.run("access", "review").stdout
+    admin.run("grants", "remove", "service/app", "--user", user)
+    admin.run("grants", "remove", "service/app", "--user", user, status=66)
+    assert "hidden" in explain()
 
 
 # Work ----------------------------------------------------------------------------------------------------------------

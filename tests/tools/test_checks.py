@@ -124,7 +124,7 @@ def test_format(tmp_path):
 ROUTES = LICENCE + """const ApiRoute routes_system[] = {
     ROUTE(GET, "/version", OPEN, NO_TENANT, READ, NO_BODY, get_version, NULL, 200, "Version, and (no more)"),
     ROUTE(GET, "/things/{id}", THING_GET, NEEDS_TENANT, READ, NO_BODY, get_thing, NULL, 200, "A thing",
-          .query = query_page),
+          .query = query_page, .object = &object_thing),
     ROUTE(PUT, "/things", THING_PUT, NEEDS_TENANT, WRITE, JSON_BODY, put_thing, "thing_put", 201, "Makes "
           "a thing", .fields = thing_fields),
     %s
@@ -152,6 +152,7 @@ def test_routes_accepts(tmp_path):
     ('ROUTE(GET, "/x", NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "row: a row has method, path, permission"),
     ('ROUTE(PUT, "/x", THING_PUT, NO_TENANT, WRITE, NO_BODY, x, NULL, 200, "X"),', "audit: PUT /x: what writes"),
     ('ROUTE(GET, "/things/new", THING_GET, NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "shadow: GET /things/new"),
+    ('ROUTE(GET, "/x/{id}", THING_GET, NEEDS_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "object: GET /x/{id}: what names"),
     ('ROUTE(GET, "/x", OPEN, NO_TENANT, READ, NO_BODY, x, NULL, 200, "X"),', "open: GET /x is open to everybody"),
 ])
 def test_routes_refuses(tmp_path, row, problem):

@@ -11,16 +11,18 @@ static const PermissionDescription permissions[_PERMISSION_MAX] = {
 #undef PERMISSION_ROW
 };
 
-static const char *const role_names[_ACCESS_ROLE_MAX] = {
-    [ACCESS_ROLE_NONE] = "none",
-    [ACCESS_ROLE_SYS_ADMIN] = "sys_admin",
-    [ACCESS_ROLE_DEFAULT] = "default",
-    [ACCESS_ROLE_AUDITOR] = "auditor",
-    [ACCESS_ROLE_SECURITY_OFFICER] = "security_officer",
-    [ACCESS_ROLE_MANAGER] = "manager",
-    [ACCESS_ROLE_USER] = "user",
-    [ACCESS_ROLE_OPERATIONS] = "operations",
-    [ACCESS_ROLE_VIEWER] = "viewer",
+static const struct RoleDescription {
+    const char *name, *meaning;
+} roles[_ACCESS_ROLE_MAX] = {
+    [ACCESS_ROLE_NONE] = {"none", "nothing"},
+    [ACCESS_ROLE_SYS_ADMIN] = {"sys_admin", "everything, in every tenant"},
+    [ACCESS_ROLE_DEFAULT] = {"default", "an ordinary account; every account has this"},
+    [ACCESS_ROLE_AUDITOR] = {"auditor", "reads accounts, rights and the audit trail, changes nothing"},
+    [ACCESS_ROLE_SECURITY_OFFICER] = {"security_officer", "revokes tokens, approves bundles, no clusters"},
+    [ACCESS_ROLE_MANAGER] = {"manager", "administers a tenant"},
+    [ACCESS_ROLE_USER] = {"user", "reads, and works with clusters"},
+    [ACCESS_ROLE_OPERATIONS] = {"operations", "reads, and works with clusters"},
+    [ACCESS_ROLE_VIEWER] = {"viewer", "reads, but no output of steps"},
 };
 
 static const char *const visibility_names[_VISIBILITY_MAX] = {
@@ -61,7 +63,7 @@ bool permission_is_reserved(Permission permission)
 AccessRole access_role_from_string(const char *text)
 {
     for (unsigned i = ACCESS_ROLE_SYS_ADMIN; i < _ACCESS_ROLE_MAX; i++)
-        if (string_equal(text, role_names[i]))
+        if (string_equal(text, roles[i].name))
             return (AccessRole)i;
     return _ACCESS_ROLE_INVALID;
 }
@@ -69,7 +71,13 @@ AccessRole access_role_from_string(const char *text)
 const char *access_role_to_string(AccessRole role)
 {
     ASSERT(role >= 0 && role < _ACCESS_ROLE_MAX);
-    return role_names[role];
+    return roles[role].name;
+}
+
+const char *access_role_describe(AccessRole role)
+{
+    ASSERT(role >= 0 && role < _ACCESS_ROLE_MAX);
+    return roles[role].meaning;
 }
 
 bool access_role_is_system(AccessRole role)

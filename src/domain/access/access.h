@@ -68,6 +68,7 @@ bool permission_is_reserved(Permission permission);
 
 AccessRole access_role_from_string(const char *text); /* built-in ones */
 const char *access_role_to_string(AccessRole role);
+const char *access_role_describe(AccessRole role); /* what it is for */
 bool access_role_is_system(AccessRole role);
 bool access_role_is_tenant(AccessRole role);
 

@@ -39,7 +39,26 @@ PERMISSION_ROW(USER_DELETE, "user_delete", SYSTEM, NONE, 0, "remove accounts")
 PERMISSION_ROW(TENANT_LIST, "tenant_list", SYSTEM, NONE, ROLES_EVERYBODY, "list the tenants one belongs to")
 PERMISSION_ROW(TENANT_CREATE, "tenant_create", SYSTEM, NONE, 0, "make tenants")
 PERMISSION_ROW(TENANT_DELETE, "tenant_delete", SYSTEM, NONE, 0, "remove tenants")
-PERMISSION_ROW(TENANT_MEMBERS, "tenant_members", SYSTEM, NONE, 0, "put people into tenants")
+PERMISSION_ROW(TENANT_ADD_USER, "tenant_add_user", SYSTEM, NONE, 0, "put accounts into tenants")
+PERMISSION_ROW(TENANT_UPDATE_USER, "tenant_update_user", SYSTEM, NONE, 0,
+               "change the role of accounts in tenants")
+PERMISSION_ROW(TENANT_REMOVE_USER, "tenant_remove_user", SYSTEM, NONE, 0, "take accounts out of tenants")
+PERMISSION_ROW(TENANT_ADD_GROUP, "tenant_add_group", SYSTEM, NONE, 0, "put groups into tenants")
+PERMISSION_ROW(TENANT_UPDATE_GROUP, "tenant_update_group", SYSTEM, NONE, 0,
+               "change the role of groups in tenants")
+PERMISSION_ROW(TENANT_REMOVE_GROUP, "tenant_remove_group", SYSTEM, NONE, 0, "take groups out of tenants")
+PERMISSION_ROW(USER_GROUP_LIST, "user_group_list", SYSTEM, NONE, ROLES_OVERSIGHT, "list groups")
+PERMISSION_ROW(USER_GROUP_GET, "user_group_get", SYSTEM, NONE, ROLES_OVERSIGHT, "see a group and its members")
+PERMISSION_ROW(USER_GROUP_CREATE, "user_group_create", SYSTEM, NONE, 0, "make groups")
+PERMISSION_ROW(USER_GROUP_UPDATE, "user_group_update", SYSTEM, NONE, 0, "change groups")
+PERMISSION_ROW(USER_GROUP_DELETE, "user_group_delete", SYSTEM, NONE, 0, "remove groups")
+PERMISSION_ROW(USER_GROUP_ADD_USER, "user_group_add_user", SYSTEM, NONE, 0, "put accounts into groups")
+PERMISSION_ROW(USER_GROUP_REMOVE_USER, "user_group_remove_user", SYSTEM, NONE, 0,
+               "take accounts out of groups")
+PERMISSION_ROW(ROLE_LIST, "role_list", SYSTEM, NONE, ROLES_EVERYBODY, "list roles and their permissions")
+PERMISSION_ROW(ROLE_MANAGE, "role_manage", SYSTEM, NONE, ROLES_RESERVED, "make and remove roles")
+PERMISSION_ROW(PERMISSION_MANAGE, "permission_manage", SYSTEM, NONE, ROLES_RESERVED,
+               "give permissions to roles and take them")
 PERMISSION_ROW(TENANT_QUOTAS_GET, "tenant_quotas_get", TENANT, NONE, ROLES_MEMBERS,
                "see what a tenant may have at most")
 PERMISSION_ROW(TENANT_QUOTAS_SET, "tenant_quotas_set", TENANT, NONE, 0,
@@ -64,6 +83,16 @@ PERMISSION_ROW(KEYS_GET, "keys_get", SYSTEM, NONE, ROLES_OVERSIGHT, "see the sta
 PERMISSION_ROW(KEYS_MANAGE, "keys_manage", SYSTEM, NONE, 0, "rotate keys, destroy those of a tenant")
 PERMISSION_ROW(ADMINISTRATORS, "administrators", TENANT, NONE, ROLE_BIT(MANAGER),
                "see private objects of others in the tenant")
+PERMISSION_ROW(ACCESS_EXPLAIN, "access_explain", TENANT, NONE, (ROLES_MEMBERS | ROLES_OVERSIGHT),
+               "have one's own rights explained, and those of others where one administers")
+PERMISSION_ROW(ACCESS_REVIEW, "access_review", TENANT, NONE, (ROLE_BIT(MANAGER) | ROLES_OVERSIGHT),
+               "see who may do what in a tenant")
+PERMISSION_ROW(RESOURCE_GRANT, "resource_grant", TENANT, GRANT, ROLE_BIT(MANAGER),
+               "see, give and take rights on an object")
+PERMISSION_ROW(RESOURCE_SET_VISIBILITY, "resource_set_visibility", TENANT, GRANT, ROLE_BIT(MANAGER),
+               "make an object private or of the tenant")
+PERMISSION_ROW(RESOURCE_SET_GLOBAL, "resource_set_global", TENANT, NONE, 0,
+               "make a document there for all tenants")
 PERMISSION_ROW(CATALOG_LIST, "catalog_list", TENANT, LIST, ROLES_MEMBERS, "list catalog documents")
 PERMISSION_ROW(CATALOG_GET, "catalog_get", TENANT, READ, ROLES_MEMBERS, "read catalog documents")
 PERMISSION_ROW(CATALOG_WRITE, "catalog_write", TENANT, WRITE, ROLE_BIT(MANAGER), "write catalog documents")

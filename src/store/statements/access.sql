@@ -75,8 +75,20 @@ DELETE FROM tenants WHERE name = :name;
 
 -- tenant_list_of_user: many
 -- across tenants: one sees the tenants that one belongs to
-SELECT t.name, t.description, t.created_at, t.is_active FROM tenants t JOIN memberships m ON m.tenant = t.name
-WHERE m.username = :username AND t.is_active = 1 ORDER BY t.name LIMIT :maximum!int OFFSET :offset!int;
+SELECT t.name, t.description, t.created_at, t.is_active FROM tenants t
+WHERE t.is_active = 1 AND (
+    EXISTS (SELECT 1 FROM memberships m WHERE m.tenant = t.name AND m.username = :username!text)
+    OR EXISTS (SELECT 1 FROM group_tenants g JOIN group_members n ON n.group_name = g.group_name
+        WHERE g.tenant = t.name AND n.username = :username!text))
+ORDER BY t.name LIMIT :maximum!int OFFSET :offset!int;
+
+-- tenant_count_of_user: one
+-- across tenants: one sees the tenants that one belongs to
+SELECT COUNT(*) AS total!int FROM tenants t
+WHERE t.is_active = 1 AND (
+    EXISTS (SELECT 1 FROM memberships m WHERE m.tenant = t.name AND m.username = :username!text)
+    OR EXISTS (SELECT 1 FROM group_tenants g JOIN group_members n ON n.group_name = g.group_name
+        WHERE g.tenant = t.name AND n.username = :username!text));
 
 -- membership_get: one
 SELECT m.role, t.is_active FROM memberships m JOIN tenants t ON t.name = m.tenant WHERE m.tenant = :tenant AND m.username = :username;

@@ -84,3 +84,7 @@ UPDATE executions SET is_held = 1 WHERE tenant = :tenant AND id = :id AND is_hel
 
 -- execution_resume: exec
 UPDATE executions SET is_held = 0, responsible = :responsible WHERE tenant = :tenant AND id = :id AND is_held = 1;
+
+-- sessions_revoke_of_group: exec
+UPDATE tokens SET is_revoked = 1 WHERE kind = 'session' AND is_revoked = 0
+    AND username IN (SELECT username FROM group_members WHERE group_name = :group_name!text);

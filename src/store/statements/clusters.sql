@@ -18,14 +18,17 @@ SELECT id FROM clusters WHERE tenant = :tenant AND name = :name AND status <> 't
 -- cluster_list: many
 SELECT c.id, c.name, c.description, c.owner, c.template, c.template_version, c.provider, c.status, c.status_message, c.node_count,
     c.execution_id, c.created_at, c.updated_at, c.expires_at, c.revision, e.workflow, e.status AS execution_status, e.tasks_total,
-    e.tasks_finished
-FROM clusters c LEFT JOIN executions e ON e.id = c.execution_id AND e.tenant = :tenant
+    e.tasks_finished, r.visibility
+FROM clusters c JOIN resources r ON r.tenant = :tenant AND r.kind = 'cluster' AND r.id = c.id
+LEFT JOIN executions e ON e.id = c.execution_id AND e.tenant = :tenant
 WHERE c.tenant = :tenant AND (:status!text = '' OR c.status = :status!text) AND (:with_terminated!int = 1 OR c.status <> 'terminated')
+    AND @visible
 ORDER BY c.created_at DESC, c.id LIMIT :maximum!int OFFSET :offset!int;
 
 -- cluster_count: one
-SELECT COUNT(*) AS total!int FROM clusters
-WHERE tenant = :tenant AND (:status!text = '' OR status = :status!text) AND (:with_terminated!int = 1 OR status <> 'terminated');
+SELECT COUNT(*) AS total!int FROM clusters c JOIN resources r ON r.tenant = :tenant AND r.kind = 'cluster' AND r.id = c.id
+WHERE c.tenant = :tenant AND (:status!text = '' OR c.status = :status!text) AND (:with_terminated!int = 1 OR c.status <> 'terminated')
+    AND @visible;
 
 -- clusters_live_usage: one
 -- What counts against the quota of the tenant.
@@ -65,24 +68,28 @@ SELECT id, cluster_id, number, hostname, services, hardware_type, flavor, image_
 FROM nodes WHERE tenant = :tenant AND cluster_id = :cluster_id ORDER BY number;
 
 -- node_list: many
-SELECT id, cluster_id, number, hostname, services, hardware_type, flavor, image_type, image, status, provider_id, addresses, host_keys,
-    ssh_user, ssh_port, outputs, active_task, created_at, updated_at, is_member, leaving
-FROM nodes WHERE tenant = :tenant AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text)
-    AND (:with_deleted!int = 1 OR status <> 'deleted')
-ORDER BY created_at DESC, cluster_id, number LIMIT :maximum!int OFFSET :offset!int;
+SELECT n.id, n.cluster_id, n.number, n.hostname, n.services, n.hardware_type, n.flavor, n.image_type, n.image, n.status, n.provider_id,
+    n.addresses, n.host_keys, n.ssh_user, n.ssh_port, n.outputs, n.active_task, n.created_at, n.updated_at, n.is_member, n.leaving
+FROM nodes n JOIN resources r ON r.tenant = :tenant AND r.kind = 'cluster' AND r.id = n.cluster_id
+WHERE n.tenant = :tenant AND (:cluster_id!text = '' OR n.cluster_id = :cluster_id!text)
+    AND (:with_deleted!int = 1 OR n.status <> 'deleted') AND @visible
+ORDER BY n.created_at DESC, n.cluster_id, n.number LIMIT :maximum!int OFFSET :offset!int;
 
 -- node_count: one
-SELECT COUNT(*) AS total!int FROM nodes
-WHERE tenant = :tenant AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text) AND (:with_deleted!int = 1 OR status <> 'deleted');
+SELECT COUNT(*) AS total!int FROM nodes n JOIN resources r ON r.tenant = :tenant AND r.kind = 'cluster' AND r.id = n.cluster_id
+WHERE n.tenant = :tenant AND (:cluster_id!text = '' OR n.cluster_id = :cluster_id!text)
+    AND (:with_deleted!int = 1 OR n.status <> 'deleted') AND @visible;
 
 -- execution_list: many
-SELECT id, cluster_id, workflow, status, error, created_by, responsible, is_held, created_at, started_at, finished_at, tasks_total, tasks_finished,
-    tasks_leased, tasks_failed, tasks_undecided
-FROM executions WHERE tenant = :tenant AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text)
-ORDER BY created_at DESC, id LIMIT :maximum!int OFFSET :offset!int;
+SELECT e.id, e.cluster_id, e.workflow, e.status, e.error, e.created_by, e.responsible, e.is_held, e.created_at, e.started_at, e.finished_at, e.tasks_total,
+    e.tasks_finished, e.tasks_leased, e.tasks_failed, e.tasks_undecided
+FROM executions e JOIN resources r ON r.tenant = :tenant AND r.kind = 'cluster' AND r.id = e.cluster_id
+WHERE e.tenant = :tenant AND (:cluster_id!text = '' OR e.cluster_id = :cluster_id!text) AND @visible
+ORDER BY e.created_at DESC, e.id LIMIT :maximum!int OFFSET :offset!int;
 
 -- execution_count: one
-SELECT COUNT(*) AS total!int FROM executions WHERE tenant = :tenant AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text);
+SELECT COUNT(*) AS total!int FROM executions e JOIN resources r ON r.tenant = :tenant AND r.kind = 'cluster' AND r.id = e.cluster_id
+WHERE e.tenant = :tenant AND (:cluster_id!text = '' OR e.cluster_id = :cluster_id!text) AND @visible;
 
 -- execution_open_of_cluster: one
 SELECT COUNT(*) AS total!int FROM executions
@@ -127,16 +134,19 @@ WHERE tenant = :tenant AND node_id = :node_id
 ORDER BY CASE WHEN started_at = 0 THEN 1 ELSE 0 END, started_at, number LIMIT :maximum!int;
 
 -- event_list: many
-SELECT sequence, time, type, severity, cluster_id, execution_id, node_id, task, message, data FROM events
-WHERE tenant = :tenant AND sequence > :after!int AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text)
-    AND (:execution_id!text = '' OR execution_id = :execution_id!text)
-ORDER BY sequence LIMIT :maximum!int;
+-- Events of no cluster are the tenant's; those of one follow it.
+SELECT e.sequence, e.time, e.type, e.severity, e.cluster_id, e.execution_id, e.node_id, e.task, e.message, e.data
+FROM events e LEFT JOIN resources r ON r.tenant = :tenant AND r.kind = 'cluster' AND r.id = e.cluster_id
+WHERE e.tenant = :tenant AND e.sequence > :after!int AND (:cluster_id!text = '' OR e.cluster_id = :cluster_id!text)
+    AND (:execution_id!text = '' OR e.execution_id = :execution_id!text) AND (e.cluster_id = '' OR @visible)
+ORDER BY e.sequence LIMIT :maximum!int;
 
 -- event_list_newest: many
-SELECT sequence, time, type, severity, cluster_id, execution_id, node_id, task, message, data FROM events
-WHERE tenant = :tenant AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text)
-    AND (:execution_id!text = '' OR execution_id = :execution_id!text)
-ORDER BY sequence DESC LIMIT :maximum!int OFFSET :offset!int;
+SELECT e.sequence, e.time, e.type, e.severity, e.cluster_id, e.execution_id, e.node_id, e.task, e.message, e.data
+FROM events e LEFT JOIN resources r ON r.tenant = :tenant AND r.kind = 'cluster' AND r.id = e.cluster_id
+WHERE e.tenant = :tenant AND (:cluster_id!text = '' OR e.cluster_id = :cluster_id!text)
+    AND (:execution_id!text = '' OR e.execution_id = :execution_id!text) AND (e.cluster_id = '' OR @visible)
+ORDER BY e.sequence DESC LIMIT :maximum!int OFFSET :offset!int;
 
 -- event_last_sequence: one
 -- across tenants: only the number, to know where a stream begins

@@ -2,9 +2,10 @@
 -- What somebody may do, and to which objects.
 
 -- visible: fragment
--- Of a table of resources with the alias r that is joined to what is listed; the tenant is pinned beside it.
+-- Of a table of resources with the alias r that is joined to what is listed; the tenant is pinned beside it. `right`:
+-- which rights of a grant count, all of them for seeing.
 (r.visibility <> 'private' OR :sees_private!int = 1 OR r.owner = :username!text
-    OR EXISTS (SELECT 1 FROM grants g WHERE g.tenant = :tenant AND g.kind = r.kind AND g.id = r.id
+    OR EXISTS (SELECT 1 FROM grants g WHERE g.tenant = :tenant AND g.kind = r.kind AND g.id = r.id AND (g.rights & :right!int) <> 0
         AND ((g.subject_kind = 'user' AND g.subject = :username!text)
             OR (g.subject_kind = 'group' AND g.subject IN (SELECT m.group_name FROM group_members m WHERE m.username = :username!text)))))
 
@@ -56,6 +57,13 @@ SELECT owner, visibility, created_at FROM resources WHERE tenant = :tenant AND k
 -- across tenants: what is global is there for all of them
 SELECT tenant, owner, created_at FROM resources WHERE kind = :kind AND id = :id AND visibility = 'global';
 
+-- resource_set_visibility: exec
+UPDATE resources SET visibility = :visibility WHERE tenant = :tenant AND kind = :kind AND id = :id;
+
+-- resource_count_elsewhere: one
+-- across tenants: what becomes global must not be there in any other tenant
+SELECT COUNT(*) AS total!int FROM resources WHERE kind = :kind AND id = :id AND tenant <> :tenant;
+
 -- resource_delete: exec
 DELETE FROM resources WHERE tenant = :tenant AND kind = :kind AND id = :id;
 
@@ -68,6 +76,20 @@ INSERT INTO grants (tenant, kind, id, subject_kind, subject, rights, granted_by,
 VALUES (:tenant, :kind, :id, :subject_kind, :subject, :rights, :granted_by, :created_at)
 ON CONFLICT (tenant, kind, id, subject_kind, subject) DO UPDATE SET rights = excluded.rights, granted_by = excluded.granted_by,
     created_at = excluded.created_at;
+
+-- grants_of_resource: many
+SELECT subject_kind, subject, rights, granted_by, created_at FROM grants
+WHERE tenant = :tenant AND kind = :kind AND id = :id ORDER BY subject_kind, subject LIMIT :maximum!int OFFSET :offset!int;
+
+-- grants_count: one
+SELECT COUNT(*) AS total!int FROM grants WHERE tenant = :tenant AND kind = :kind AND id = :id;
+
+-- grant_delete: exec
+DELETE FROM grants
+WHERE tenant = :tenant AND kind = :kind AND id = :id AND subject_kind = :subject_kind AND subject = :subject;
+
+-- group_is_in_tenant: one
+SELECT COUNT(*) AS total!int FROM group_tenants WHERE tenant = :tenant AND group_name = :group_name;
 
 -- grants_of_account: many
 -- What an account was given on an object, by itself and through its groups.
@@ -85,3 +107,33 @@ DELETE FROM grants WHERE subject_kind = :subject_kind AND subject = :subject;
 
 -- group_members_delete_of_user: exec
 DELETE FROM group_members WHERE username = :username;
+
+-- review_accounts: many
+-- Who is in a tenant, by themselves or through a group; with_system: also who has more than an ordinary account.
+SELECT u.username, u.is_active FROM users u
+WHERE EXISTS (SELECT 1 FROM memberships m WHERE m.tenant = :tenant AND m.username = u.username)
+    OR EXISTS (SELECT 1 FROM group_tenants t JOIN group_members g ON g.group_name = t.group_name
+        WHERE t.tenant = :tenant AND g.username = u.username)
+    OR (:with_system!int = 1 AND (u.role <> 'default' OR EXISTS (
+        SELECT 1 FROM group_members g JOIN user_groups x ON x.name = g.group_name WHERE g.username = u.username AND x.role <> '')))
+ORDER BY u.username LIMIT :maximum!int OFFSET :offset!int;
+
+-- review_count: one
+SELECT COUNT(*) AS total!int FROM users u
+WHERE EXISTS (SELECT 1 FROM memberships m WHERE m.tenant = :tenant AND m.username = u.username)
+    OR EXISTS (SELECT 1 FROM group_tenants t JOIN group_members g ON g.group_name = t.group_name
+        WHERE t.tenant = :tenant AND g.username = u.username)
+    OR (:with_system!int = 1 AND (u.role <> 'default' OR EXISTS (
+        SELECT 1 FROM group_members g JOIN user_groups x ON x.name = g.group_name WHERE g.username = u.username AND x.role <> '')));
+
+-- review_grants: many
+-- What an account was given in a tenant, by itself and through its groups.
+SELECT kind, id, subject_kind, subject, rights FROM grants
+WHERE tenant = :tenant
+    AND ((subject_kind = 'user' AND subject = :username!text)
+        OR (subject_kind = 'group' AND subject IN (SELECT m.group_name FROM group_members m WHERE m.username = :username!text)))
+ORDER BY kind, id, subject_kind, subject LIMIT :maximum!int;
+
+-- review_owned: one
+-- How many objects of a tenant an account owns.
+SELECT COUNT(*) AS total!int FROM resources WHERE tenant = :tenant AND owner = :username!text;
