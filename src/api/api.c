@@ -41,6 +41,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     Api *api = NEW(Api);
     api->settings = *settings;
     api->directory = settings->directory;
+    api->kerberos = settings->kerberos;
     api->settings.lease = settings->lease ?: LEASE_DEFAULT;
     api->settings.heartbeat = settings->heartbeat ?: HEARTBEAT_DEFAULT;
     api->loop_descriptor = -1;
@@ -69,6 +70,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
                                                .is_entitled = execution_is_entitled,
                                                .userdata = api});
     streams_new(api);
+    leases_new(api);
     polls_new(api);
     *ret_api = api;
     return 0;
@@ -92,6 +94,7 @@ Api *api_free(Api *api)
     streams_free(api);
     keys_stop(api);
     loop_detach(api);
+    leases_free(api);
     engine_free(api->engine);
     directory_sync_stop(api);
     free_keepers(api);
@@ -177,7 +180,21 @@ static void external_handle(HttpExchange *exchange, void *userdata)
     /* The client library of the Conductor asks for the version without naming one. */
     const HttpRequest *request = http_exchange_request(exchange);
     bool is_bare = string_equal(request->path, "/api/version");
-    api_call_begin(userdata, exchange, api_route_tables, is_bare ? "/api" : EXTERNAL_BASE);
+    api_call_begin(userdata, exchange, api_route_tables, is_bare ? "/api" : EXTERNAL_BASE, NULL);
+}
+
+/* The certificate was verified by the listener; its name must be one that is configured. */
+static void proxy_handle(HttpExchange *exchange, void *userdata)
+{
+    Api *api = userdata;
+    const char *name = http_exchange_request(exchange)->peer_uri;
+    if (name && string_list_contains(api->settings.proxies->names, name)) {
+        api_call_begin(api, exchange, api_route_tables, EXTERNAL_BASE, name);
+        return;
+    }
+    log_warning("A client with a certificate of '%s' is no proxy of ours.", name ?: "nobody");
+    ApiCall *call = api_call_new(api, exchange);
+    api_call_finish(call, error_set(&call->error, ERROR_UNAUTHENTICATED, "Unauthorized User"));
 }
 
 static ssize_t internal_body_limit(HttpMethod method, const char *path, void *userdata)
@@ -201,6 +218,7 @@ static void log_access(const HttpRequest *request, int status, size_t sent, Usec
 }
 
 const HttpServerHandler api_external_handler = {external_body_limit, external_handle, log_access};
+const HttpServerHandler api_proxy_handler = {external_body_limit, proxy_handle, log_access};
 const HttpServerHandler api_internal_handler = {internal_body_limit, internal_handle, log_access};
 
 /* Local administration

@@ -17,11 +17,19 @@
 #include "base/secret.h"
 #include "custody/keeper_client.h"
 #include "directory/directory.h"
+#include "directory/kerberos.h"
 #include "engine/engine.h"
 #include "net/http_server.h"
 #include "store/store.h"
 
 typedef struct Api Api;
+
+/* Proxies that sign people in before us; their own listener demands one of these certificates. */
+typedef struct ApiProxies {
+    const StringList *names; /* URI in the certificate */
+    const char *user_header;
+    const StringList *local_accounts; /* that they may speak for, beside those of the directory */
+} ApiProxies;
 
 /* The manager's own listeners ("external", "internal"), whose pairs can be replaced while they serve. Called
  * on pool threads but for reload, which runs on the loop's. */
@@ -48,6 +56,8 @@ typedef struct ApiSettings {
     const char *internal_url;      /* for provisioners, told at enrolment */
     const char *ca_certificate;    /* PEM */
     Directory *directory;          /* borrowed; NULL = local accounts only */
+    Kerberos *kerberos;            /* borrowed; NULL = no tickets */
+    const ApiProxies *proxies;     /* borrowed; NULL = none */
     Usec lease;                    /* of tasks; 0 = default */
     Usec heartbeat;                /* 0 = default */
     unsigned pool_threads;         /* 0 = 4 */
@@ -67,6 +77,7 @@ Engine *api_engine(Api *api);
 
 extern const HttpServerHandler api_external_handler; /* userdata: Api * */
 extern const HttpServerHandler api_internal_handler;
+extern const HttpServerHandler api_proxy_handler; /* of the listener for proxies */
 
 /* Local administration (the manager's admin socket; the caller is root or the manager's own user): makes an
  * account's token without its password, for set-up. The token is shown once. */

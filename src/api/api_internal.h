@@ -43,10 +43,14 @@ typedef struct ApiPool {
 
 typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
+<<<<<<< HEAD
 typedef struct Care Care;             /* care.c */
 typedef struct Denials Denials;       /* refusals of unknown callers: denials.c */
 
 enum { REQUEST_KEY_SIZE = 32 };
+=======
+typedef struct LeaseWatch LeaseWatch; /* leases of clusters: leases.c */
+>>>>>>> life
 typedef struct SignInGuard SignInGuard;
 typedef struct RateLimiter RateLimiter;
 typedef struct DirectorySync DirectorySync;
@@ -61,6 +65,7 @@ struct Api {
     RateLimiter *rate_limiter;
     Directory *directory; /* borrowed; NULL = none */
     DirectorySync *directory_sync;
+    Kerberos *kerberos; /* borrowed; NULL = none */
     _Atomic(int64_t) tokens_purged_at;
     ApiPool pool;
     /* Work for the loop's thread. */
@@ -70,6 +75,7 @@ struct Api {
     sd_event_source *loop_source, *timer_source;
     PollList *polls;
     StreamList *streams;
+    LeaseWatch *leases;
     KeysCare *keys;
     bool is_draining;
     /* Connections to the keeper, one a pool thread at a time. */
@@ -170,7 +176,9 @@ DenialCounters denials_counters(Denials *denials);
 
 /* call.c */
 ApiCall *api_call_new(Api *api, HttpExchange *exchange);
-void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tables, const char *base);
+/* proxy: the name of the trusted proxy that sent it, or NULL. */
+void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tables, const char *base,
+                    const char *proxy);
 /* Frees the call alone: its exchange became a stream. */
 void api_call_release(ApiCall *call);
 /* Answers and frees the call. Any thread. */
@@ -214,6 +222,11 @@ void polls_free(Api *api);
 void polls_wake(Api *api);
 void polls_begin(ApiCall *call);
 void polls_drain(Api *api);
+
+/* leases.c: from the timer of the loop */
+void leases_new(Api *api);
+void leases_free(Api *api);
+void leases_tick(Api *api, Usec now);
 
 /* stream.c */
 void streams_new(Api *api);

@@ -7,6 +7,7 @@
 #include "api/api_internal.h"
 #include "api/rate_limit.h"
 #include "api/sign_in.h"
+#include "base/log.h"
 #include "base/string.h"
 #include "crypto/hash.h"
 #include "domain/access/scope.h"
@@ -95,8 +96,44 @@ int authenticate_token(ApiCall *call, const uint8_t hash[static 32], bool is_ses
     return 0;
 }
 
+/* What is not accepted goes the same way as a wrong password. */
+static int authenticate_ticket(ApiCall *call, const Credentials *credentials, Error *error)
+{
+    char username[KERBEROS_NAME_MAX] = "", reason[KERBEROS_NAME_MAX] = "Kerberos is not configured";
+    Kerberos *kerberos = call->api->kerberos;
+    int r = kerberos
+                ? kerberos_accept(kerberos, credentials->ticket, credentials->ticket_size, username, reason)
+                : 0;
+    if (r != 1)
+        log_info("A ticket is not accepted: %s.", reason);
+    SignIn attempt = {.username = username,
+                      .code = http_exchange_header(call->exchange, SECOND_FACTOR_HEADER),
+                      .vouched_by = "kerberos",
+                      .is_vouched_for = r == 1,
+                      .may_be_local = r == 1 && kerberos_may_use_local(kerberos, username)};
+    return sign_in(call, &attempt, error);
+}
+
+/* The address is the proxy's: guesses of one person must not shut everybody out. */
+static int authenticate_claim(ApiCall *call, const Credentials *credentials, Error *error)
+{
+    const ApiProxies *proxies = call->api->settings.proxies;
+    SignIn attempt = {.username = credentials->username,
+                      .code = http_exchange_header(call->exchange, SECOND_FACTOR_HEADER),
+                      .vouched_by = arena_format(call->arena, "proxy %s", call->proxy),
+                      .is_vouched_for = true,
+                      .may_be_local = string_list_contains(proxies->local_accounts, credentials->username),
+                      .is_source_trusted = true};
+    return sign_in(call, &attempt, error);
+}
+
 int authenticate_password(ApiCall *call, const Credentials *credentials, Error *error)
 {
+    if (credentials->kind == CREDENTIALS_PROXY)
+        return authenticate_claim(call, credentials, error);
+    if (credentials->kind == CREDENTIALS_NEGOTIATE)
+        return authenticate_ticket(call, credentials, error);
+
     SignIn attempt = {.username = credentials->username,
                       .password = credentials->password,
                       .code = http_exchange_header(call->exchange, SECOND_FACTOR_HEADER)};

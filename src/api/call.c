@@ -40,7 +40,8 @@ static void set_error_answer(ApiCall *call)
     call->content_type = PROBLEM_TYPE;
     if (call->status == 401)
         http_exchange_set_header(call->exchange, "WWW-Authenticate",
-                                 "Basic realm=\"Bastide\", charset=\"UTF-8\"");
+                                 call->api->kerberos ? "Negotiate, Basic realm=\"Bastide\", charset=\"UTF-8\""
+                                                     : "Basic realm=\"Bastide\", charset=\"UTF-8\"");
     if (call->status == 503 || call->status == 429)
         http_exchange_set_header(call->exchange, "Retry-After",
                                  arena_format(call->arena, "%u", MAX(call->retry_after, 1U)));
@@ -357,13 +358,27 @@ static bool try_inline(TokenCall *token_call)
     return true;
 }
 
+static void read_credentials(ApiCall *call, Credentials *ret_credentials)
+{
+    const ApiProxies *proxies = call->api->settings.proxies;
+    credentials_read(call->exchange, ret_credentials);
+    if (proxies)
+        credentials_read_claim(call->exchange, proxies->user_header, call->proxy != NULL, ret_credentials);
+}
+
+/* Those that are checked on a pool thread. */
+static bool is_sign_in(CredentialKind kind)
+{
+    return kind == CREDENTIALS_PASSWORD || kind == CREDENTIALS_NEGOTIATE || kind == CREDENTIALS_PROXY;
+}
+
 static void password_work(Api *api, void *context)
 {
     (void)api;
     TokenCall *token_call = context;
     ApiCall *call = token_call->call;
     Credentials credentials;
-    credentials_read(call->exchange, &credentials);
+    read_credentials(call, &credentials);
     int r = authenticate_password(call, &credentials, &call->error);
     credentials_done(&credentials);
     if (r < 0) {
@@ -401,11 +416,13 @@ static bool is_reading(const ApiCall *call)
     return call->request->method == HTTP_METHOD_GET || call->request->method == HTTP_METHOD_HEAD;
 }
 
-void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tables, const char *base)
+void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tables, const char *base,
+                    const char *proxy)
 {
     ApiCall *call = api_call_new(api, exchange);
     Credentials credentials;
-    credentials_read(exchange, &credentials);
+    call->proxy = proxy;
+    read_credentials(call, &credentials);
     if (check_rates(call, &credentials) < 0) {
         credentials_done(&credentials);
         refuse(call, ERROR_RATE_LIMITED, "Too many requests from here; try again later.");
@@ -457,7 +474,7 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
                "A change by a session comes from a page of this host and shows its X-CSRF-Token.");
         return;
     }
-    if (kind == CREDENTIALS_PASSWORD && call->route->permission != PERMISSION_OPEN) {
+    if (is_sign_in(kind) && call->route->permission != PERMISSION_OPEN) {
         if (pool_submit(api, password_work, token_call) < 0) {
             free(token_call);
             refuse(call, ERROR_BUSY, "Too many sign-ins at once; try again in a moment.");

@@ -188,30 +188,33 @@ static int get_cluster_plan(ApiCall *call, Error *error)
 /* Deleting: what runs is cancelled, every node that may exist is deleted
  * -------------------------------------------------------- */
 
-static int cancel_open_executions(ApiCall *call, const char *cluster_id, Error *error)
+static int cancel_open_executions(const Deletion *deletion, Error *error)
 {
     ExecutionsOpenListRow *rows;
     size_t count;
     int r = statement_executions_open_list(
-        call->transaction, &(ExecutionsOpenListParameters){.tenant = call->tenant, .cluster_id = cluster_id},
+        deletion->transaction,
+        &(ExecutionsOpenListParameters){.tenant = deletion->tenant, .cluster_id = deletion->cluster_id},
         &rows, &count, error);
     for (size_t i = 0; i < count && r >= 0; i++)
-        r = engine_cancel(call->api->engine, call->transaction, call->tenant, rows[i].id, false,
-                          call->principal.username, &call->effects, error);
+        r = engine_cancel(deletion->api->engine, deletion->transaction, deletion->tenant, rows[i].id, false,
+                          deletion->actor, deletion->effects, error);
     return MIN(r, 0);
 }
 
-static int submit_delete(ApiCall *call, const ClusterGetRow *cluster, const char **ret_execution_id,
-                         Error *error)
+int cluster_begin_deletion(const Deletion *deletion, const char **ret_execution_id, Error *error)
 {
     NodesOfClusterRow *rows;
     size_t count, task_count = 0;
-    int r = statement_nodes_of_cluster(
-        call->transaction, &(NodesOfClusterParameters){.tenant = call->tenant, .cluster_id = cluster->id},
-        &rows, &count, error);
+    int r = cancel_open_executions(deletion, error);
+    if (r >= 0)
+        r = statement_nodes_of_cluster(
+            deletion->transaction,
+            &(NodesOfClusterParameters){.tenant = deletion->tenant, .cluster_id = deletion->cluster_id},
+            &rows, &count, error);
     if (r < 0)
         return r;
-    EngineTask *tasks = arena_allocate_array(store_arena(call->transaction), count + 1, sizeof(*tasks));
+    EngineTask *tasks = arena_allocate_array(store_arena(deletion->transaction), count + 1, sizeof(*tasks));
     for (size_t i = 0; i < count; i++)
         if (!string_equal(rows[i].status, "deleted"))
             tasks[task_count++] = (EngineTask){.kind = "provider",
@@ -220,14 +223,14 @@ static int submit_delete(ApiCall *call, const ClusterGetRow *cluster, const char
                                                .timeout_ms = 10 * 60 * 1000,
                                                .maximum_failures = 10,
                                                .is_idempotent = true};
-    return engine_submit(call->api->engine, call->transaction,
-                         &(EngineGraph){.tenant = call->tenant,
-                                        .cluster_id = cluster->id,
+    return engine_submit(deletion->api->engine, deletion->transaction,
+                         &(EngineGraph){.tenant = deletion->tenant,
+                                        .cluster_id = deletion->cluster_id,
                                         .workflow = "delete",
-                                        .created_by = call->principal.username,
+                                        .created_by = deletion->actor,
                                         .tasks = tasks,
                                         .task_count = task_count},
-                         ret_execution_id, &call->effects, error);
+                         ret_execution_id, deletion->effects, error);
 }
 
 static int answer_deletion(ApiCall *call, const char *id, const char *execution_id, int status)
@@ -261,9 +264,13 @@ static int delete_cluster(ApiCall *call, Error *error)
     if (open.total > 0)
         return answer_deletion(call, row.id, row.execution_id, 202);
     const char *execution_id;
-    r = cancel_open_executions(call, row.id, error);
-    if (r >= 0)
-        r = submit_delete(call, &row, &execution_id, error);
+    r = cluster_begin_deletion(&(Deletion){.api = call->api,
+                                           .transaction = call->transaction,
+                                           .tenant = call->tenant,
+                                           .cluster_id = row.id,
+                                           .actor = call->principal.username,
+                                           .effects = &call->effects},
+                               &execution_id, error);
     return r < 0 ? r : answer_deletion(call, row.id, execution_id, 202);
 }
 
@@ -483,6 +490,10 @@ const ApiRoute routes_clusters[] = {
           cluster_change_handler, "cluster_members", 202,
           "Scales a cluster, adds services to it, replaces nodes of it", .fields = change_fields,
           .object = &object_cluster),
+    ROUTE(POST, "/clusters/{id}/lease", CLUSTER_PROLONG, NEEDS_TENANT, WRITE, JSON_BODY,
+          cluster_lease_handler, "cluster_lease", 200,
+          "Sets when the lease of a cluster ends, within what its template allows",
+          .fields = cluster_lease_fields, .object = &object_cluster),
     ROUTE(GET, "/nodes", NODE_LIST, NEEDS_TENANT, READ, NO_BODY, list_nodes, NULL, 200, "Nodes",
           .query = query_of_cluster),
     ROUTE(GET, "/nodes/{id}", NODE_GET, NEEDS_TENANT, READ, NO_BODY, get_node, NULL, 200, "A node",

@@ -25,6 +25,18 @@ int cluster_check_quota(ApiCall *call, int64_t clusters, size_t nodes, Error *er
 int cluster_insert_nodes(ApiCall *call, const Plan *plan, const char *cluster_id, size_t first,
                          const char **node_ids, Error *error);
 
+/* In a job: cancels what runs and has every node that may exist deleted. */
+typedef struct Deletion {
+    Api *api;
+    StoreTransaction *transaction;
+    const char *tenant, *cluster_id, *actor;
+    EngineEffects *effects;
+} Deletion;
+int cluster_begin_deletion(const Deletion *deletion, const char **ret_execution_id, Error *error);
+
+extern const JsonField cluster_lease_fields[];
+int cluster_lease_handler(ApiCall *call, Error *error);
+
 typedef struct ClusterSubmission {
     const char *cluster_id, *workflow;
     const char *const *node_ids; /* as the nodes of the plan */

@@ -4,6 +4,7 @@
 #include "api/tokens.h"
 #include "base/string.h"
 #include "crypto/token.h"
+#include "directory/kerberos.h"
 
 enum { BASIC_LIMIT = 2048 };
 
@@ -11,6 +12,9 @@ void credentials_done(Credentials *credentials)
 {
     free(credentials->username);
     secret_free(credentials->password);
+    if (credentials->ticket)
+        memory_wipe(credentials->ticket, credentials->ticket_size);
+    free(credentials->ticket);
     memory_wipe(credentials, sizeof(*credentials));
 }
 
@@ -38,6 +42,13 @@ static void read_basic(const char *text, Credentials *credentials)
     }
     memory_wipe(data, size);
     free(data);
+}
+
+static void read_ticket(const char *text, Credentials *credentials)
+{
+    bool is_good = base64_decode(text, strlen(text), KERBEROS_TOKEN_MAX, &credentials->ticket,
+                                 &credentials->ticket_size) >= 0;
+    credentials->kind = is_good ? CREDENTIALS_NEGOTIATE : CREDENTIALS_BAD;
 }
 
 void csrf_token_of(const char *session, size_t length, char ret_token[static CSRF_TOKEN_SIZE])
@@ -102,8 +113,25 @@ void credentials_read(HttpExchange *exchange, Credentials *ret_credentials)
         read_token(authorization + 7, ret_credentials);
     else if (strncasecmp(authorization, "Basic ", 6) == 0)
         read_basic(authorization + 6, ret_credentials);
+    else if (strncasecmp(authorization, "Negotiate ", 10) == 0)
+        read_ticket(authorization + 10, ret_credentials);
     else
         ret_credentials->kind = CREDENTIALS_BAD;
+}
+
+void credentials_read_claim(HttpExchange *exchange, const char *header, bool is_from_proxy,
+                            Credentials *credentials)
+{
+    const char *username = http_exchange_header(exchange, header);
+    if (!username)
+        return;
+    bool is_alone = credentials->kind == CREDENTIALS_NONE;
+    credentials_done(credentials);
+    credentials->kind = CREDENTIALS_BAD;
+    if (is_from_proxy && is_alone && identifier_is_valid(username)) {
+        credentials->username = string_duplicate(username);
+        credentials->kind = CREDENTIALS_PROXY;
+    }
 }
 
 /* Where the page came from

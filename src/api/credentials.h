@@ -13,6 +13,8 @@ typedef enum CredentialKind {
     CREDENTIALS_TOKEN,
     CREDENTIALS_SESSION,
     CREDENTIALS_PASSWORD,
+    CREDENTIALS_NEGOTIATE, /* Kerberos */
+    CREDENTIALS_PROXY,     /* a trusted proxy names the person */
     CREDENTIALS_BAD
 } CredentialKind;
 
@@ -24,9 +26,15 @@ typedef struct Credentials {
     char csrf[CSRF_TOKEN_SIZE];    /* of a session */
     char *username;                /* owned */
     Secret *password;
+    uint8_t *ticket; /* of Negotiate; owned */
+    size_t ticket_size;
 } Credentials;
 
 void credentials_read(HttpExchange *exchange, Credentials *ret_credentials);
+/* The header in which a proxy names the person. Believed only when the request came from a trusted one; from
+ * anybody else, and beside other credentials, it makes them bad. */
+void credentials_read_claim(HttpExchange *exchange, const char *header, bool is_from_proxy,
+                            Credentials *credentials);
 /* What a Cookie header shows, if it has a session of ours. */
 void credentials_read_cookie(const char *header, Credentials *credentials);
 void credentials_done(Credentials *credentials);

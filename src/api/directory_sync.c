@@ -177,7 +177,8 @@ void directory_sync_stop(Api *api)
 static int get_idp(ApiCall *call, Error *error)
 {
     (void)error;
-    return buffer_append_string(&call->answer, call->api->directory ? "\"local,ldap\"" : "\"local\"");
+    return buffer_append_format(&call->answer, "\"local%s%s\"", call->api->directory ? ",ldap" : "",
+                                call->api->kerberos ? ",kerberos" : "");
 }
 
 static int get_ldap(ApiCall *call, Error *error)
@@ -287,7 +288,7 @@ static int post_test(ApiCall *call, Error *error)
 
 const ApiRoute routes_directory[] = {
     ROUTE(GET, "/idp", IDENTITY_PROVIDER_GET, NO_TENANT, READ, NO_BODY, get_idp, NULL, 200,
-          "Who vouches for accounts: local, or local,ldap"),
+          "Who vouches for accounts: local, with commas also ldap and kerberos"),
     ROUTE(GET, "/ldap", LDAP_STATUS_GET, NO_TENANT, READ, NO_BODY, get_ldap, NULL, 200,
           "Whether there is a directory: enabled or disabled"),
     ROUTE(GET, "/directory", DIRECTORY_MANAGE, NO_TENANT, READ, NO_BODY, get_directory, NULL, 200,

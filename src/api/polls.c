@@ -346,6 +346,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
         expire_leases(api);
         streams_published(api);
         policies_refresh(api);
+        leases_tick(api, now);
     }
     if (polls->next_runnable > 0 && (int64_t)clock_realtime(api->settings.clock) >= polls->next_runnable)
         wake_on_loop(api, NULL);

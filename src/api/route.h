@@ -87,6 +87,7 @@ struct ApiCall {
     Arena *arena;
     const char *parameters[ROUTE_PARAMETERS_MAX];
     Principal principal;
+    const char *proxy;          /* a trusted one that sent the request, or NULL */
     AccessObject object;        /* of the request, once it was found and the caller may do it */
     const char *tenant;         /* of the request; NULL when the route needs none */
     bool is_inline;             /* a read on the loop's thread: may use the access cache */

@@ -26,7 +26,7 @@ typedef struct Attempt {
     bool is_barred;       /* whatever the directory says */
     DirectoryAccount account;
     Usec started_at;
-    bool is_password_right, is_code_missing, is_code_wrong;
+    bool is_proven, is_code_missing, is_code_wrong;
     bool may_enter, is_accepted; /* by the job that notes it */
 } Attempt;
 
@@ -61,9 +61,11 @@ static int read_account(StoreTransaction *transaction, void *context, Error *err
 
 static int audit(StoreTransaction *transaction, const Attempt *attempt, bool is_known, Error *error)
 {
-    const char *details = attempt->is_code_missing ? "{\"second_factor\":\"missing\"}"
-                          : attempt->is_code_wrong ? "{\"second_factor\":\"wrong\"}"
-                                                   : NULL;
+    const char *factor = attempt->is_code_missing ? ",\"second_factor\":\"missing\""
+                         : attempt->is_code_wrong ? ",\"second_factor\":\"wrong\""
+                                                  : "";
+    const char *details = arena_format(store_arena(transaction), "{\"by\":\"%s\"%s}",
+                                       attempt->sign_in->vouched_by ?: "password", factor);
     return audit_trail_append(transaction,
                               &(AuditRecord){.actor = is_known ? attempt->sign_in->username : "nobody",
                                              .authentication = "password",
@@ -124,7 +126,7 @@ static int note_attempt(StoreTransaction *transaction, void *context, Error *err
     Attempt *attempt = context;
     UserGetRow row;
     bool is_vouched_for = true;
-    int r = attempt->is_of_directory && attempt->is_password_right
+    int r = attempt->is_of_directory && attempt->is_proven
                 ? store_directory_account(transaction, attempt, &is_vouched_for, error)
                 : 0;
     if (r >= 0)
@@ -133,7 +135,7 @@ static int note_attempt(StoreTransaction *transaction, void *context, Error *err
     if (r < 0)
         return r;
     const bool is_known = r == 1;
-    attempt->may_enter = is_known && attempt->is_password_right && is_vouched_for &&
+    attempt->may_enter = is_known && attempt->is_proven && is_vouched_for &&
                          is_usable(&row, (int64_t)store_now(transaction)) &&
                          string_equal(row.password_hash, attempt->hash);
     attempt->is_accepted = false;
@@ -173,7 +175,7 @@ static int check_rest(Attempt *attempt, Error *error)
             return r;
         attempt->is_code_wrong = !attempt->is_code_missing && r == 0;
     }
-    if (!attempt->is_of_directory && password_needs_rehash(attempt->hash) &&
+    if (attempt->sign_in->password && !attempt->is_of_directory && password_needs_rehash(attempt->hash) &&
         password_hash(attempt->sign_in->password, attempt->new_hash) < 0)
         *attempt->new_hash = '\0'; /* the next sign-in tries again */
     return 0;
@@ -208,11 +210,14 @@ static int refuse(Attempt *attempt, Error *error)
 static int ask_directory(Attempt *attempt, Error *error)
 {
     ApiCall *call = attempt->call;
-    const char *reason;
+    const char *reason = "there is no such entry";
     Error problem = ERROR_INIT;
     directory_account_done(&attempt->account);
-    int r = directory_sign_in(call->api->directory, call->arena, attempt->sign_in->username,
-                              attempt->sign_in->password, &attempt->account, &reason, &problem);
+    int r = attempt->sign_in->password
+                ? directory_sign_in(call->api->directory, call->arena, attempt->sign_in->username,
+                                    attempt->sign_in->password, &attempt->account, &reason, &problem)
+                : directory_look_up(call->api->directory, call->arena, attempt->sign_in->username,
+                                    &attempt->account, &problem);
     if (r < 0)
         log_error_record(LOG_LEVEL_WARNING, "asking the directory for a sign-in", &problem);
     else if (r == 0)
@@ -225,8 +230,28 @@ static int ask_directory(Attempt *attempt, Error *error)
         if (r < 0)
             return r;
     }
-    attempt->is_password_right = attempt->is_of_directory && !attempt->is_barred;
+    attempt->is_proven = attempt->is_of_directory && !attempt->is_barred;
     return 0;
+}
+
+/* The work is done for accounts that do not exist or are locked, too. */
+static void check_password(Attempt *attempt)
+{
+    bool is_match =
+        password_verify(attempt->is_usable ? attempt->hash : NULL, attempt->sign_in->password) == 0;
+    attempt->is_proven = is_match && attempt->is_usable;
+}
+
+static int check_person(Attempt *attempt, Error *error)
+{
+    const SignIn *sign_in = attempt->sign_in;
+    if (sign_in->password)
+        check_password(attempt);
+    else
+        attempt->is_proven = sign_in->is_vouched_for && sign_in->may_be_local && attempt->is_usable;
+    bool is_asked =
+        attempt->is_of_directory && !attempt->is_barred && (sign_in->password || sign_in->is_vouched_for);
+    return attempt->call->api->directory && is_asked ? ask_directory(attempt, error) : 0;
 }
 
 static int run_attempt(Attempt *attempt, Error *error)
@@ -236,15 +261,10 @@ static int run_attempt(Attempt *attempt, Error *error)
     int r = store_run(store, STORE_READ, read_account, attempt, error);
     if (r < 0)
         return r;
-    /* The work is done for accounts that do not exist or are locked, too. */
-    bool is_match =
-        password_verify(attempt->is_usable ? attempt->hash : NULL, attempt->sign_in->password) == 0;
-    attempt->is_password_right = is_match && attempt->is_usable;
-    if (call->api->directory && attempt->is_of_directory && !attempt->is_barred)
-        r = ask_directory(attempt, error);
+    r = check_person(attempt, error);
     if (r < 0)
         return r;
-    r = attempt->is_password_right ? check_rest(attempt, error) : 0;
+    r = attempt->is_proven ? check_rest(attempt, error) : 0;
     if (r >= 0)
         r = store_run(store, STORE_WRITE, note_attempt, attempt, error);
     if (r < 0)
@@ -256,7 +276,7 @@ int sign_in(ApiCall *call, SignIn *sign_in, Error *error)
 {
     Attempt attempt = {
         .call = call, .sign_in = sign_in, .started_at = clock_monotonic(call->api->settings.clock)};
-    int r = check_source(call, error);
+    int r = sign_in->is_source_trusted ? 0 : check_source(call, error);
     if (r >= 0)
         r = run_attempt(&attempt, error);
     if (r >= 0) {

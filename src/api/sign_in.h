@@ -10,9 +10,13 @@
 #include "base/secret.h"
 
 typedef struct SignIn {
-    const char *username; /* afterwards in the directory's spelling, where it is of one */
-    const Secret *password;
-    const char *code; /* or NULL */
+    const char *username;   /* afterwards in the directory's spelling, where it is of one */
+    const Secret *password; /* NULL = somebody else vouches for the person: */
+    const char *vouched_by; /* "kerberos", "proxy NAME"; nothing that JSON would escape */
+    bool is_vouched_for;    /* false = what was shown is not accepted */
+    bool may_be_local;      /* also for a local account of that name */
+    bool is_source_trusted; /* the address is not that of the person */
+    const char *code;       /* or NULL */
     /* Set when it succeeded: */
     bool has_second_factor; /* a code was asked for and right */
     bool must_change_password;

@@ -167,6 +167,19 @@ static int clusters_replace(Cli *cli, Error *error)
     return run_change(cli, name, path, body, error);
 }
 
+/* Lease ------------------------------------------------------------------------------------- */
+
+static int clusters_prolong(Cli *cli, Error *error)
+{
+    _cleanup_json_ json_t *answer = NULL, *body = json_pack("{s:s}", "prolong", cli_argument(cli, 1));
+    _cleanup_free_ char *path = cli_path("/clusters/%s/lease", cli_argument(cli, 0));
+    int r = cli_request(cli, "POST", path, body, &answer, error);
+    if (r >= 0)
+        cli_done(cli, answer, "The lease of cluster '%s' now ends at %s.", json_text_at(answer, "name"),
+                 json_text_at(answer, "expires_at"));
+    return MIN(r, 0);
+}
+
 #define CHANGE_OPTIONS                                                                                       \
     {.name = "plan", .letter = 'p', .help = "show what it would do, without doing it"},                      \
         {.name = "plan-digest",                                                                              \
@@ -225,5 +238,10 @@ const CliVerb verbs_changes[] = {
      "replace nodes of a cluster by new ones",
      "A new node gets what the old one had; once it works, the old one is drained and deleted. What an old "
      "node has stored is not carried over. With --dead nothing is asked of the old node."},
+    {"clusters prolong", "NAME|ID TIME", 2, 2, SESSION, clusters_prolong, NULL,
+     "let the lease of a cluster end later",
+     "As far as the template allows: by so much at a time, up to so long in all. A day and an hour before a "
+     "lease ends there is an event; then the cluster is deleted, in whatever state it is.\n\nExample:\n\n"
+     "  bastide clusters prolong shop 7d"},
     {0},
 };

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/text.h"
 #include "cli/trust.h"
+#include "directory/kerberos.h"
 
 enum { CA_FILE_LIMIT = 64 * 1024 };
 static const char DEFAULT_TENANT[] = "default_tenant";
@@ -221,18 +222,12 @@ static void choose_tenant(Profile *profile, const json_t *user)
     profile->tenant = string_duplicate(is_in_default ? DEFAULT_TENANT : name);
 }
 
-/* A code is spent by one request, so the tenant is looked for with the token that it gave. */
-static int ask_token_with_code(Cli *cli, Profile *profile, Error *error)
+/* Without --tenant the first token shows what there is to choose from. */
+static int choose_tenant_with_token(Profile *profile, Cli *cli, Error *error)
 {
-    bool is_guess = !profile->tenant;
-    int r = ask_code(cli, error);
-    if (r >= 0)
-        r = ask_token_for_tenant(cli, profile, error);
-    if (r < 0 || !is_guess)
-        return r;
     _cleanup_json_ json_t *user = NULL;
     _cleanup_(http_client_free_pointer) HttpClient *client = NULL;
-    r = cli_connect(profile, &client, error);
+    int r = cli_connect(profile, &client, error);
     if (r < 0)
         return r;
     HttpClient *before = cli->client;
@@ -242,6 +237,18 @@ static int ask_token_with_code(Cli *cli, Profile *profile, Error *error)
     if (r >= 0)
         choose_tenant(profile, user);
     return MIN(r, 0);
+}
+
+/* A code is spent by one request, so the tenant is looked for with the token that it gave. */
+static int ask_token_with_code(Cli *cli, Profile *profile, Error *error)
+{
+    bool is_guess = !profile->tenant;
+    int r = ask_code(cli, error);
+    if (r >= 0)
+        r = ask_token_for_tenant(cli, profile, error);
+    if (r < 0 || !is_guess)
+        return r;
+    return choose_tenant_with_token(profile, cli, error);
 }
 
 static int ask_token(Cli *cli, Profile *profile, Error *error)
@@ -295,6 +302,39 @@ static int login_with_password(Cli *cli, Profile *profile, Error *error)
     return ask_token(cli, profile, error);
 }
 
+/* A ticket is good for one request, so each gets its own. */
+static int set_ticket(Cli *cli, const Profile *profile, Error *error)
+{
+    _cleanup_free_ char *host = NULL, *port = NULL, *value = NULL;
+    int r = trust_parse_url(profile->url, &host, &port, error);
+    if (r >= 0)
+        r = kerberos_authorization(host, &value, error);
+    if (r < 0)
+        return r;
+    http_client_set_header(cli->client, "Authorization", value);
+    memory_wipe(value, strlen(value));
+    return 0;
+}
+
+static int login_with_kerberos(Cli *cli, Profile *profile, Error *error)
+{
+    int r = cli_connect(profile, &cli->client, error);
+    if (r >= 0)
+        r = set_ticket(cli, profile, error);
+    if (r < 0)
+        return r;
+    http_client_set_header(cli->client, "Tenant", NULL);
+    r = ask_token_for_tenant(cli, profile, error);
+    if (r < 0 && error->code == ERROR_SECOND_FACTOR) {
+        r = ask_code(cli, error);
+        if (r >= 0)
+            r = set_ticket(cli, profile, error);
+        if (r >= 0)
+            r = ask_token_for_tenant(cli, profile, error);
+    }
+    return r < 0 || profile->tenant ? r : choose_tenant_with_token(profile, cli, error);
+}
+
 /* A token made elsewhere, e.g. by the manager's administration; shown to be good before it is kept. */
 static int login_with_token(Cli *cli, Profile *profile, Error *error)
 {
@@ -322,8 +362,11 @@ static int login(Cli *cli, Error *error)
     _cleanup_profile_ Profile profile = {0};
     bool is_same_url;
     const char *chosen = cli_option(cli, "profile"), *tenant = cli_option(cli, "tenant");
-    if (cli_option(cli, "password-stdin") && cli_option(cli, "token-stdin"))
-        return error_set(error, ERROR_BAD_REQUEST, "give --password-stdin or --token-stdin, not both");
+    if (!!cli_option(cli, "password-stdin") + !!cli_option(cli, "token-stdin") +
+            !!cli_option(cli, "kerberos") >
+        1)
+        return error_set(error, ERROR_BAD_REQUEST,
+                         "give one of --password-stdin, --token-stdin and --kerberos");
     int r = cli_open_profiles(cli, error);
     if (r < 0)
         return r;
@@ -338,8 +381,9 @@ static int login(Cli *cli, Error *error)
     if (r >= 0)
         r = establish_trust(cli, &profile, is_same_url, error);
     if (r >= 0)
-        r = cli_option(cli, "token-stdin") ? login_with_token(cli, &profile, error)
-                                           : login_with_password(cli, &profile, error);
+        r = cli_option(cli, "kerberos")      ? login_with_kerberos(cli, &profile, error)
+            : cli_option(cli, "token-stdin") ? login_with_token(cli, &profile, error)
+                                             : login_with_password(cli, &profile, error);
     if (r < 0)
         return r;
     bool is_first = !profiles_has(cli->profiles, profiles_current(cli->profiles));
@@ -549,6 +593,7 @@ static const Option login_options[] = {
     {.name = "system-ca", .help = "the CAs of this system vouch for the manager"},
     {.name = "password-stdin",
      .help = "read the password from standard input; on a second line the code of the second factor"},
+    {.name = "kerberos", .help = "with the ticket that kinit got, instead of a password"},
     {.name = "token-stdin", .help = "read a token made elsewhere from standard input, instead of a password"},
     {.name = NULL},
 };

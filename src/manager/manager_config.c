@@ -109,6 +109,24 @@ const ConfigKey manager_config_keys[] = {
         "how often accounts of the directory are looked at again"),
     KEY("ldap", "unverified_limit", MILLISECONDS, ldap.unverified_limit_ms, "24h", 1000, 2592000000,
         "how long sessions and tokens of an account last while the directory cannot be asked"),
+    KEY("kerberos", "keytab", PATH, kerberos.keytab, NULL, 0, 0,
+        "file with the keys of the principal; none: no Kerberos"),
+    KEY("kerberos", "principal", STRING, kerberos.principal, NULL, 0, 0,
+        "that tickets must be for, as HTTP/manager.example.org@EXAMPLE.ORG"),
+    KEY("kerberos", "realm", STRING, kerberos.realm, NULL, 0, 0,
+        "people of it are the accounts of the same name in the directory"),
+    KEY("kerberos", "local_accounts", LIST, kerberos.local_accounts, "", 0, 0,
+        "local accounts that people of the realm with the same name may use, too"),
+    KEY("proxy", "names", LIST, proxy_names, "", 0, 0,
+        "URIs in the certificates of proxies that sign people in before us; none: nobody is believed"),
+    KEY("proxy", "address", STRING, proxy_address, "127.0.0.1", 0, 0, "numeric address for proxies"),
+    KEY("proxy", "port", INTEGER, proxy_port, "8444", 0, 65535, "port for proxies"),
+    KEY("proxy", "client_ca_file", PATH, proxy_client_ca, NULL, 0, 0,
+        "certificates that may have issued those of the proxies; needed with names"),
+    KEY("proxy", "user_header", STRING, proxy_user_header, "X-Forwarded-User", 0, 0,
+        "in which a proxy names the person; from anybody else a request with it is refused"),
+    KEY("proxy", "local_accounts", LIST, proxy_local_accounts, "", 0, 0,
+        "local accounts that proxies may speak for, beside the accounts of the directory"),
     REFUSED("ldap", "bind_password",
             "a password does not belong here in the clear: name a file of mode 0600 in bind_password_file"),
     REFUSED("ldap", "verify",
@@ -187,6 +205,19 @@ static void set_directory_defaults(DirectorySettings *ldap)
                           : "(&(objectClass=person)(uid={username}))");
 }
 
+static int check_proxies(const ManagerConfig *config, Error *error)
+{
+    if (config->proxy_names.count > 0 && !config->proxy_client_ca)
+        return error_set_field(error, ERROR_INSECURE, "proxy.client_ca_file",
+                               "Proxies are believed by their certificates: name who issues them.");
+    for (size_t i = 0; i < config->proxy_names.count; i++) {
+        const char *name = config->proxy_names.items[i];
+        if (strpbrk(name, "\"\\") || string_has_control(name, strlen(name), NULL) || !strchr(name, ':'))
+            return error_set_field(error, ERROR_CONFIGURATION, "proxy.names", "'%s' is no URI.", name);
+    }
+    return 0;
+}
+
 int manager_config_load_for_sealing(const char *path, ManagerConfig *config, Error *error)
 {
     int r = config_load(path, false, manager_config_keys, config, error);
@@ -195,7 +226,8 @@ int manager_config_load_for_sealing(const char *path, ManagerConfig *config, Err
     if (!config->database)
         config->database = string_format("sqlite:%s/bastide.db", config->directory);
     set_directory_defaults(&config->ldap);
-    return resolve_user(config, error);
+    r = check_proxies(config, error);
+    return r < 0 ? r : resolve_user(config, error);
 }
 
 int manager_config_load(const char *path, ManagerConfig *config, Error *error)

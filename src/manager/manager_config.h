@@ -8,6 +8,7 @@
 #include "base/config.h"
 #include "base/string.h"
 #include "directory/directory.h"
+#include "directory/kerberos.h"
 
 typedef struct ManagerConfig {
     char *database_password; /* where it is, never itself; NULL = none */
@@ -20,6 +21,10 @@ typedef struct ManagerConfig {
     int64_t lease_ms, heartbeat_ms, readers, drain_ms;
     char *organisation;
     DirectorySettings ldap;
+    KerberosSettings kerberos;
+    char *proxy_address, *proxy_client_ca, *proxy_user_header;
+    int64_t proxy_port;
+    StringList proxy_names, proxy_local_accounts;
     uid_t uid; /* resolved */
     gid_t gid;
 } ManagerConfig;

@@ -24,8 +24,10 @@ typedef struct Server {
     sd_event *event;
     Store *store;
     Api *api;
-    Directory *directory; /* NULL = none */
-    HttpServer *external, *internal;
+    Directory *directory;                    /* NULL = none */
+    Kerberos *kerberos;                      /* NULL = none */
+    HttpServer *external, *internal, *proxy; /* proxy: NULL = none */
+    ApiProxies proxies;
     ApiListeners listeners;
     AdminSocket *admin;
     char *ca_certificate, *internal_url, *bundle_directory, *request_key_file;
@@ -33,17 +35,19 @@ typedef struct Server {
     bool is_stopping;
 } Server;
 
-static int load_generation(const Server *server, IdentityKind kind, TlsGeneration **ret_generation,
-                           Error *error)
+/* client_ca: who may have issued the certificates of clients, or NULL = clients need none. */
+static int load_generation(const Server *server, IdentityKind kind, const char *client_ca,
+                           TlsGeneration **ret_generation, Error *error)
 {
     _cleanup_free_ char *key = identity_key_path(server->config, kind),
                         *chain = identity_chain_path(server->config, kind),
                         *ca = identity_ca_path(server->config);
-    bool is_internal = kind == IDENTITY_INTERNAL;
+    if (kind == IDENTITY_INTERNAL)
+        client_ca = ca;
     TlsServerSettings settings = {.certificate_file = chain,
                                   .key_file = key,
-                                  .client_ca_file = is_internal ? ca : NULL,
-                                  .is_client_certificate_required = is_internal};
+                                  .client_ca_file = client_ca,
+                                  .is_client_certificate_required = client_ca != NULL};
     return tls_generation_new(&settings, ret_generation, error);
 }
 
@@ -60,17 +64,26 @@ static int ensure_identity(Server *server, unsigned *changed, Error *error)
     return 0;
 }
 
-static void swap_generation(Server *server, IdentityKind kind)
+static void swap_generation(const Server *server, IdentityKind kind, const char *client_ca, HttpServer *http)
 {
     Error error = ERROR_INIT;
     TlsGeneration *generation = NULL;
-    if (load_generation(server, kind, &generation, &error) < 0) {
+    if (load_generation(server, kind, client_ca, &generation, &error) < 0) {
         log_error_record(LOG_LEVEL_ERROR, "loading a certificate; the old one stays", &error);
         return;
     }
-    http_server_set_generation(kind == IDENTITY_EXTERNAL ? server->external : server->internal, 0,
-                               generation);
+    http_server_set_generation(http, 0, generation);
     tls_generation_unref(generation);
+}
+
+static void swap_generations(const Server *server, unsigned changed)
+{
+    if (changed & 1U << IDENTITY_EXTERNAL)
+        swap_generation(server, IDENTITY_EXTERNAL, NULL, server->external);
+    if (changed & 1U << IDENTITY_INTERNAL)
+        swap_generation(server, IDENTITY_INTERNAL, NULL, server->internal);
+    if (changed & 1U << IDENTITY_EXTERNAL && server->proxy)
+        swap_generation(server, IDENTITY_EXTERNAL, server->config->proxy_client_ca, server->proxy);
 }
 
 static void renew_certificates(Server *server)
@@ -79,9 +92,7 @@ static void renew_certificates(Server *server)
     unsigned changed = 0;
     if (ensure_identity(server, &changed, &error) < 0)
         log_error_record(LOG_LEVEL_WARNING, "renewing certificates", &error);
-    for (IdentityKind kind = 0; kind < _IDENTITY_MAX; kind++)
-        if (changed & 1U << kind)
-            swap_generation(server, kind);
+    swap_generations(server, changed);
 }
 
 /* What the API does with the listeners
@@ -122,8 +133,7 @@ static int reset_listener(void *userdata, const char *name, Error *error)
 static void reload_listeners(void *userdata)
 {
     Server *server = userdata;
-    swap_generation(server, IDENTITY_EXTERNAL);
-    swap_generation(server, IDENTITY_INTERNAL);
+    swap_generations(server, 1U << IDENTITY_EXTERNAL | 1U << IDENTITY_INTERNAL);
 }
 
 static int on_care(sd_event_source *source, uint64_t usec, void *userdata)
@@ -159,9 +169,11 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
     (void)sd_notify(0, "STOPPING=1");
     api_drain(server->api);
     Usec deadline = (Usec)server->config->drain_ms * USEC_PER_MSEC;
-    server->draining = 2;
+    server->draining = server->proxy ? 3 : 2;
     http_server_drain(server->external, deadline, on_drained, server);
     http_server_drain(server->internal, deadline, on_drained, server);
+    if (server->proxy)
+        http_server_drain(server->proxy, deadline, on_drained, server);
     return 0;
 }
 
@@ -171,8 +183,7 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
     (void)info;
     Server *server = userdata;
     renew_certificates(server);
-    swap_generation(server, IDENTITY_EXTERNAL);
-    swap_generation(server, IDENTITY_INTERNAL);
+    swap_generations(server, 1U << IDENTITY_EXTERNAL | 1U << IDENTITY_INTERNAL);
     log_notice("The certificates were read again.");
     return 0;
 }
@@ -225,6 +236,9 @@ static int start_api(Server *server, Error *error)
                       config->management_addresses.count > 0 ? config->management_addresses.items[0]
                                                              : config->internal_address,
                       (long long)config->internal_port);
+    server->proxies = (ApiProxies){.names = &config->proxy_names,
+                                   .user_header = config->proxy_user_header,
+                                   .local_accounts = &config->proxy_local_accounts};
     server->listeners = (ApiListeners){.read = read_listener,
                                        .check = check_listener,
                                        .replace = replace_listener,
@@ -242,18 +256,21 @@ static int start_api(Server *server, Error *error)
                             .internal_url = server->internal_url,
                             .ca_certificate = server->ca_certificate,
                             .directory = server->directory,
+                            .kerberos = server->kerberos,
+                            .proxies = config->proxy_names.count > 0 ? &server->proxies : NULL,
                             .lease = (Usec)config->lease_ms * USEC_PER_MSEC,
                             .heartbeat = (Usec)config->heartbeat_ms * USEC_PER_MSEC};
     r = api_new(&settings, &server->api, error);
     return r < 0 ? r : api_start(server->api, error);
 }
 
-static int listen_on(Server *server, IdentityKind kind, const HttpServerHandler *handler, const char *address,
-                     int64_t port, HttpServer **ret_server, Error *error)
+static int listen_on(Server *server, IdentityKind kind, const char *client_ca,
+                     const HttpServerHandler *handler, const char *address, int64_t port,
+                     HttpServer **ret_server, Error *error)
 {
     TlsGeneration *generation = NULL;
     uint16_t bound;
-    int r = load_generation(server, kind, &generation, error);
+    int r = load_generation(server, kind, client_ca, &generation, error);
     if (r >= 0)
         r = http_server_new(server->event, &system_clock, handler, server->api, NULL, ret_server, error);
     if (r >= 0)
@@ -264,12 +281,20 @@ static int listen_on(Server *server, IdentityKind kind, const HttpServerHandler 
     return r;
 }
 
+static int start_kerberos(Server *server, Error *error)
+{
+    _cleanup_free_ char *replay_cache = manager_path(server->config, "replay-cache");
+    return kerberos_new(&server->config->kerberos, replay_cache, &server->kerberos, error);
+}
+
 static int start(Server *server, Error *error)
 {
     const ManagerConfig *config = server->config;
     int r = attach_signals(server, error);
     if (r >= 0 && config->ldap.servers.count > 0)
         r = directory_new(&config->ldap, &system_clock, &server->directory, error);
+    if (r >= 0 && config->kerberos.keytab)
+        r = start_kerberos(server, error);
     if (r >= 0)
         r = open_store(server, error);
     if (r >= 0)
@@ -277,11 +302,14 @@ static int start(Server *server, Error *error)
     if (r >= 0)
         r = start_api(server, error);
     if (r >= 0)
-        r = listen_on(server, IDENTITY_INTERNAL, &api_internal_handler, config->internal_address,
+        r = listen_on(server, IDENTITY_INTERNAL, NULL, &api_internal_handler, config->internal_address,
                       config->internal_port, &server->internal, error);
     if (r >= 0)
-        r = listen_on(server, IDENTITY_EXTERNAL, &api_external_handler, config->external_address,
+        r = listen_on(server, IDENTITY_EXTERNAL, NULL, &api_external_handler, config->external_address,
                       config->external_port, &server->external, error);
+    if (r >= 0 && config->proxy_names.count > 0)
+        r = listen_on(server, IDENTITY_EXTERNAL, config->proxy_client_ca, &api_proxy_handler,
+                      config->proxy_address, config->proxy_port, &server->proxy, error);
     if (r >= 0)
         r = admin_socket_new(server->event, config->admin_socket, server->api, &server->admin, error);
     return r;
@@ -292,6 +320,7 @@ static void stop(Server *server)
     admin_socket_free(server->admin);
     http_server_free(server->external);
     http_server_free(server->internal);
+    http_server_free(server->proxy);
     /* What runs on the API's threads needs the store, and the store's jobs answer through the API. */
     if (server->api) {
         api_drain(server->api);
@@ -300,6 +329,7 @@ static void stop(Server *server)
     store_close(server->store);
     api_free(server->api);
     directory_free(server->directory);
+    kerberos_free(server->kerberos);
     sd_event_unref(server->event);
     free(server->ca_certificate);
     free(server->internal_url);

@@ -87,7 +87,7 @@ class Product:
 
     # Programs --------------------------------------------------------------------------------------------------------
 
-    def quickstart(self, *options, seconds=400):
+    def quickstart(self, *options, seconds=1200):
         """What it printed; it must end well."""
         done = subprocess.run([ROOT / "quickstart", *options], cwd=ROOT, env=self.environment, text=True,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds)

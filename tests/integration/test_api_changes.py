@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens to clusters after they were made: previews, order of the work, failures in the middle, kills."""
 
+import datetime
+import time
+
 import pytest
 
 from stack import create_stack, prepare_stack
@@ -237,6 +240,58 @@ def test_pause_survives_a_kill_of_the_manager_pr3_pr5(breakable, tmp_path):
     steer(stack, answer["execution_id"], "resume")
     assert sorted(steps(stack.work("active"))) == sorted(plan["steps"])
     breakable.api("DELETE", stack.path).expect(202)
+    stack.work("terminated")
+    breakable.api("DELETE", f"/provisioners/{stack.provisioner.id}").expect(204)
+
+
+# Leases --------------------------------------------------------------------------------------------------------------
+
+
+def seconds_from_now(seconds):
+    return (datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_lease_is_prolonged_pr3(stack):
+    assert stack.get()["expires_at"] is None
+    assert stack.api("POST", "/lease", {"prolong": "1d"}).expect(409).field == "prolong"  # it has no end
+    first = stack.api("POST", "/lease", {"expires_at": seconds_from_now(3000)}).expect(200).json["expires_at"]
+    assert stack.get()["expires_at"] == first
+    assert stack.api("POST", "/lease", {"prolong": "1d"}).expect(200).json["expires_at"] > first
+    assert stack.api("POST", "/lease", {"expires_at": "never"}).expect(200).json["expires_at"] is None
+
+
+@pytest.mark.parametrize("body, field", [
+    ({}, "prolong"), ({"prolong": "1d", "expires_at": "never"}, "prolong"), ({"prolong": "soon"}, "prolong"),
+    ({"expires_at": "soon"}, "expires_at"), ({"expires_at": "2001-01-01T00:00:00Z"}, "expires_at"), ({"more": 1}, "more"),
+])
+def test_leases_that_cannot_be(stack, body, field):
+    assert stack.api("POST", "/lease", body).expect(400).field == field
+    assert stack.get()["expires_at"] is None
+
+
+def test_expired_cluster_is_deleted_pr3(stack):
+    """Also one that is inconsistent; its owner was warned."""
+    (lb,) = by_service(stack, "lb")
+    stack.change("/services", operation="stop")
+    stack.fail_at(f"stop lb on {lb}")
+    stack.api("POST", "/lease", {"expires_at": seconds_from_now(12)}).expect(200)
+    stack.work("terminated")
+    events = {event["type"] for event in stack.bastide.api("GET", "/events", tenant=stack.tenant, query={
+        "cluster_id": stack.cluster["id"], "_size": 1000}).items}
+    assert {"lease_changed", "lease_ends_soon", "lease_ended"} <= events
+    (execution,) = [row for row in stack.bastide.api("GET", "/executions", tenant=stack.tenant).items
+                    if row["workflow_id"] == "delete"]
+    assert execution["created_by"] == "system"
+
+
+def test_expired_cluster_is_deleted_after_a_kill_pr3_pr5(breakable, tmp_path):
+    """The lease ends while the manager is away."""
+    prepare_stack(breakable, "default_tenant")
+    stack = Stack(breakable, "default_tenant", Provisioner(breakable, "leasing", tmp_path / "leasing"), name="leased")
+    stack.api("POST", "/lease", {"expires_at": seconds_from_now(3)}).expect(200)
+    breakable.kill("manager")
+    time.sleep(4)
+    breakable.start("manager")
     stack.work("terminated")
     breakable.api("DELETE", f"/provisioners/{stack.provisioner.id}").expect(204)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real directories for black-box tests, in the style of services.py: an OpenLDAP server and a Samba domain controller
-of Active Directory, each in a temporary folder and on the loopback only.
+"""Real directories for black-box tests, in the style of services.py: an OpenLDAP server, a Samba domain controller of
+Active Directory and a Kerberos realm, each in a temporary folder and on the loopback only.
 
     with Slapd(authority) as directory:
         directory.add("uid=alice,ou=people,dc=example,dc=test", objectClass=["inetOrgPerson"], cn="A", sn="A", uid="alice")
@@ -266,3 +266,80 @@ path = {folder}/state/sysvol
     def settings(self, password_file, **more):
         return {"servers": self.ldaps, "ca_file": self.ca_file, "bind_dn": self.search_dn,
                 "bind_password_file": password_file, "base_dn": BASE, "active_directory": "yes", **more}
+
+
+class Realm:
+    """A key distribution centre of MIT Kerberos on a port of the loopback: people get tickets, services keys in a file.
+
+    environment(name): what a client of that person, or a server, needs besides PATH."""
+
+    name = "EXAMPLE.TEST"
+
+    def __init__(self):
+        self._stack = contextlib.ExitStack()
+        self.folder = self.process = self.port = None
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            self.folder = stack.enter_context(temporary_folder())
+            self.folder.chmod(0o755)  # the configuration is for everybody
+            self.port = free_port()
+            self._write_configuration()
+            run(["/usr/sbin/kdb5_util", "create", "-s", "-r", self.name], folder=self.folder, environment=self.environment(),
+                input=2 * (secrets.token_urlsafe(16) + "\n"))
+            self.process = Process(["/usr/sbin/krb5kdc", "-n"], log=self.folder / "log", folder=self.folder,
+                                   environment=self.environment(), port=self.port)
+            self.process.start()
+            stack.callback(self.process.stop)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def environment(self, person=None):
+        cache = self.folder / f"cache-{person}".replace("/", "-")
+        more = {"KRB5CCNAME": f"FILE:{cache}"} if person else {}
+        return clean_environment(self.folder, KRB5_CONFIG=str(self.folder / "krb5.conf"),
+                                 KRB5_KDC_PROFILE=str(self.folder / "kdc.conf"), **more)
+
+    def _write_configuration(self):
+        (self.folder / "krb5.conf").write_text(f"""[libdefaults]
+default_realm = {self.name}
+dns_canonicalize_hostname = false
+dns_lookup_kdc = false
+rdns = false
+udp_preference_limit = 1
+[realms]
+{self.name} = {{
+  kdc = {LOOPBACK}:{self.port}
+}}
+""")
+        secret = self.folder / "secret"
+        secret.mkdir(mode=0o700)
+        (self.folder / "kdc.conf").write_text(f"""[kdcdefaults]
+kdc_listen = ""
+kdc_tcp_listen = {LOOPBACK}:{self.port}
+[realms]
+{self.name} = {{
+  database_name = {secret}/principal
+  key_stash_file = {secret}/stash
+  acl_file = {secret}/acl
+}}
+""")
+
+    def _administrate(self, *words, text=None):
+        return run(["/usr/sbin/kadmin.local", *words], folder=self.folder, environment=self.environment(), input=text or "")
+
+    def person(self, name, password):
+        self._administrate("addprinc", name, text=f"{password}\n{password}\n")
+
+    def service(self, *names, keytab):
+        """The keys of all of them in one file."""
+        for name in names:
+            self._administrate("addprinc", "-randkey", name)
+            self._administrate("ktadd", "-k", str(keytab), name)
+
+    def sign_in(self, name, password):
+        """The person has a ticket afterwards: in environment(name)."""
+        run(["/usr/bin/kinit", name], folder=self.folder, environment=self.environment(name), input=password + "\n")

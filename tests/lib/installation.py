@@ -94,12 +94,13 @@ class EventStream:
 
 
 class Installation:
-    """database: "sqlite" or "postgresql"; settings: further lines of manager.conf by section."""
+    """database: "sqlite" or "postgresql"; settings: further lines of manager.conf by section; environment: further
+    variables of the programs."""
 
-    def __init__(self, build_dir, database="sqlite", settings=None):
+    def __init__(self, build_dir, database="sqlite", settings=None, environment=None):
         build = pathlib.Path(build_dir)
         self._programs = {name: build / "src" / name / f"bastide-{name}" for name in ("keeper", "manager")}
-        self._database, self._settings = database, settings or {}
+        self._database, self._settings, self._more_environment = database, settings or {}, environment or {}
         self._stack, self._local, self._lock = contextlib.ExitStack(), threading.local(), threading.Lock()
         self.processes, self.transcript = {}, bytearray()
         self.prefix = self.postgresql = self.admin_password = self._admin_token = self.tls = None
@@ -206,7 +207,7 @@ class Installation:
 
     def _environment(self):
         # The programs are not dumpable, so a sanitizer cannot look for leaks at their end.
-        return clean_environment(self.prefix, ASAN_OPTIONS="detect_leaks=0")
+        return clean_environment(self.prefix, ASAN_OPTIONS="detect_leaks=0", **self._more_environment)
 
     def run(self, name, *arguments):
         """The output of a verb of a program, run by root."""

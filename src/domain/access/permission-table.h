@@ -76,6 +76,8 @@ PERMISSION_ROW(CLUSTER_SERVICES, "cluster_services", TENANT, WRITE, ROLES_WORKER
                "start, stop and restart the services of a cluster")
 PERMISSION_ROW(CLUSTER_SCALE, "cluster_scale", TENANT, WRITE, ROLES_WORKERS,
                "scale a cluster, add services to it, replace its nodes")
+PERMISSION_ROW(CLUSTER_PROLONG, "cluster_prolong", TENANT, WRITE, ROLES_WORKERS,
+               "prolong the lease of a cluster")
 PERMISSION_ROW(SECRET_LIST, "secret_list", TENANT, LIST, ROLES_MEMBERS, "list secrets, never their values")
 PERMISSION_ROW(SECRET_GET, "secret_get", TENANT, READ, ROLES_WORKERS, "read the value of a secret")
 PERMISSION_ROW(SECRET_USE, "secret_use", TENANT, USE, ROLES_WORKERS,

@@ -12,6 +12,30 @@ SELECT id, name, description, owner, template, template_version, provider, statu
     node_count, execution_id, created_at, updated_at, expires_at, revision
 FROM clusters WHERE tenant = :tenant AND id = :id;
 
+-- cluster_set_lease: send
+UPDATE clusters SET expires_at = :expires_at, lease_warned = 0, updated_at = :updated_at, revision = revision + 1
+WHERE tenant = :tenant AND id = :id;
+
+-- cluster_set_lease_warned: send
+UPDATE clusters SET lease_warned = :lease_warned WHERE tenant = :tenant AND id = :id;
+
+-- clusters_lease_ending: many
+-- across tenants: leases of all of them are watched
+-- Those whose owners were not warned yet of the last day, or of the last hour.
+SELECT tenant, id, expires_at FROM clusters
+WHERE expires_at > :now!int AND expires_at <= :day!int AND status NOT IN ('terminated', 'deleting')
+    AND lease_warned < CASE WHEN expires_at <= :hour!int THEN 2 ELSE 1 END
+ORDER BY expires_at LIMIT :maximum!int;
+
+-- clusters_expired: many
+-- across tenants: leases of all of them end
+-- In whatever state they are; a deletion that failed is tried again after a while.
+SELECT tenant, id FROM clusters c
+WHERE c.expires_at > 0 AND c.expires_at <= :now!int AND c.status NOT IN ('terminated', 'deleting')
+    AND (c.updated_at <= :retry_before!int
+        OR NOT EXISTS (SELECT 1 FROM executions e WHERE e.id = c.execution_id AND e.workflow = 'delete'))
+ORDER BY c.expires_at LIMIT :maximum!int;
+
 -- cluster_find_by_name: one
 SELECT id FROM clusters WHERE tenant = :tenant AND name = :name AND status <> 'terminated';
 
