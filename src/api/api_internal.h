@@ -43,14 +43,11 @@ typedef struct ApiPool {
 
 typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
-<<<<<<< HEAD
 typedef struct Care Care;             /* care.c */
 typedef struct Denials Denials;       /* refusals of unknown callers: denials.c */
 
 enum { REQUEST_KEY_SIZE = 32 };
-=======
 typedef struct LeaseWatch LeaseWatch; /* leases of clusters: leases.c */
->>>>>>> life
 typedef struct SignInGuard SignInGuard;
 typedef struct RateLimiter RateLimiter;
 typedef struct DirectorySync DirectorySync;
