@@ -134,7 +134,7 @@ class Scenes:
 
     def recovery_codes(self):
         name, token, secret, _ = self._with_factor()
-        body = {"code": code_of(secret)}
+        body = {"code": code_of(secret, 1)}  # enrolling has used the one before or this one
         answer = self.bastide.api("POST", "/user/second-factor/recovery-codes", body, token=token)
         return answer, f"user:{name}", True, True
 
@@ -300,6 +300,159 @@ class Scenes:
     def bundle_revoke(self):
         return self._decide("revoke")
 
+    # Groups, roles, permissions ---------------------------------------------------------------------------------------
+
+    def _group(self, **more):
+        name = self.unique("group")
+        self.api("POST", "/user-groups", {"group_name": name, **more}).expect(201)
+        return name
+
+    def group_create(self):
+        name = self.unique("group")
+        return self.api("POST", "/user-groups", {"group_name": name}), f"user_group:{name}", False, True
+
+    def group_update(self):
+        name = self._group()
+        return self.api("POST", f"/user-groups/{name}", {"role": "auditor"}), f"user_group:{name}", True, True
+
+    def group_delete(self):
+        name = self._group()
+        return self.api("DELETE", f"/user-groups/{name}"), f"user_group:{name}", True, False
+
+    def _group_member(self, method):
+        name, person = self._group(), self.people.account()
+        body = {"group_name": name, "username": person}
+        if method == "DELETE":
+            self.api("PUT", "/user-groups/users", body).expect(200)
+        return self.api(method, "/user-groups/users", body), f"user_group:{name} user:{person}", True, True
+
+    def group_member_add(self):
+        return self._group_member("PUT")
+
+    def group_member_remove(self):
+        return self._group_member("DELETE")
+
+    def _group_of_tenant(self, method):
+        name, tenant = self._group(), self.people.tenant()
+        body = {"tenant_name": tenant, "group_name": name}
+        if method != "PUT":
+            self.api("PUT", "/tenants/user-groups", {**body, "role": "user"}).expect(201)
+        answer = self.api(method, "/tenants/user-groups", {**body, **({} if method == "DELETE" else {"role": "viewer"})})
+        return answer, f"tenant:{tenant} user_group:{name}", True, True
+
+    def group_of_tenant_add(self):
+        return self._group_of_tenant("PUT")
+
+    def group_of_tenant_change(self):
+        return self._group_of_tenant("PATCH")
+
+    def group_of_tenant_remove(self):
+        return self._group_of_tenant("DELETE")
+
+    def _role(self):
+        name = self.unique("role")
+        self.api("POST", "/roles", {"name": name, "type": "tenant"}).expect(201)
+        return name
+
+    def role_create(self):
+        name = self.unique("role")
+        return self.api("POST", "/roles", {"name": name, "type": "tenant"}), f"role:{name}", False, True
+
+    def role_delete(self):
+        name = self._role()
+        return self.api("DELETE", f"/roles/{name}"), f"role:{name}", True, False
+
+    def permission_add(self):
+        name = self._role()
+        return self.api("PUT", f"/permissions/{name}/cluster_list"), f"role:{name} permission:cluster_list", True, True
+
+    def permission_remove(self):
+        name = self._role()
+        self.api("PUT", f"/permissions/{name}/cluster_list").expect(200)
+        return self.api("DELETE", f"/permissions/{name}/cluster_list"), f"role:{name} permission:cluster_list", True, True
+
+    # Visibility and grants ----------------------------------------------------------------------------------------------
+
+    def _object(self, kind):
+        """Path of an object and its name in a record."""
+        if kind == "catalog":
+            name = self.unique("type")
+            self.api("PUT", f"/catalog/hardwaretypes/{name}", {"name": name, "providermap": {}}).expect(201)
+            return f"/catalog/hardwaretypes/{name}", f"hardware_type:{name}"
+        if kind == "cluster":
+            made = create(self.bastide, self.tenant, name=self.unique("c"))["id"]
+            return f"/clusters/{made}", f"cluster:{made}"
+        digest = upload(self.bastide, self.tenant, self._bundle()).expect(201).json["digest"]
+        return f"/bundles/{digest}", f"bundle:{digest}"
+
+    def visibility(self, kind):
+        path, name = self._object(kind)
+        return self.api("PATCH", f"{path}/set-visibility", {"visibility": "private"}), name, True, True
+
+    def grant(self, kind, method):
+        (path, name), person = self._object(kind), self.people.account()
+        self.people.join(person, self.tenant, "viewer")
+        if method == "DELETE":
+            self.api("PUT", f"{path}/grants", {"username": person, "rights": ["read"]}).expect(200)
+        body = {"username": person, **({"rights": ["read"]} if method == "PUT" else {})}
+        return self.api(method, f"{path}/grants", body), name, True, True
+
+    # Secrets, certificates, leases ----------------------------------------------------------------------------------------
+
+    def _secret(self):
+        key = self.unique("secret")
+        self.api("PUT", f"/secrets/{key}", {"value": "something"}).expect(201)
+        return key
+
+    def secret_create(self):
+        key = self.unique("secret")
+        return self.api("PUT", f"/secrets/{key}", {"value": "something"}), f"secret:{key}", False, True
+
+    def secret_update(self):
+        key = self._secret()
+        return self.api("PATCH", f"/secrets/{key}", {"description": "of something"}), f"secret:{key}", True, True
+
+    def secret_delete(self):
+        key = self._secret()
+        return self.api("DELETE", f"/secrets/{key}"), f"secret:{key}", True, False
+
+    def secret_version_delete(self):
+        key = self._secret()
+        self.api("PATCH", f"/secrets/{key}", {"value": "something else"}).expect(200)
+        return self.api("DELETE", f"/secrets/{key}/versions/1"), f"secret:{key}", True, True
+
+    def secrets_export(self):
+        self._secret()
+        return self.api("POST", "/secrets/share/export", {"passphrase": PASSWORD}), "secrets", False, False
+
+    def secrets_import(self):
+        self._secret()
+        sealed = self.api("POST", "/secrets/share/export", {"passphrase": PASSWORD}).expect(200).json["sealed"]
+        body = {"passphrase": PASSWORD, "sealed": sealed}
+        answer = self.bastide.api("POST", "/secrets/share/import", body, tenant=self.people.tenant())
+        return answer, "secrets", False, False
+
+    def certificate_revoke(self):
+        provisioner = self._provisioner()
+        (row,) = self.api("GET", "/certificates", query={"holder": provisioner.id}).expect(200).items
+        answer = self.api("POST", f"/certificates/{row['serial']}/revoke")
+        self.api("DELETE", f"/provisioners/{provisioner.id}").expect(204)
+        return answer, f"certificate:{row['serial']}", True, True
+
+    def cluster_lease(self):
+        made = create(self.bastide, self.tenant, name=self.unique("c"))
+        answer = self.api("POST", f"/clusters/{made['id']}/lease", {"expires_at": "2099-01-01T00:00:00Z"})
+        return answer, f"cluster:{made['id']}", True, True
+
+    def cluster_members(self):
+        provisioner = self._provisioner()
+        provisioner.begin()
+        made = create(self.bastide, self.tenant, name=self.unique("c"))
+        provisioner.work(lambda: status_of(self.bastide, self.tenant, made) == "active")
+        answer = self.api("POST", f"/clusters/{made['id']}/members", {"operation": "scale", "nodes": 2})
+        self.api("DELETE", f"/provisioners/{provisioner.id}").expect(204)
+        return answer, f"cluster:{made['id']}", True, True
+
 
 SCENES = {
     ("POST", "/tokens"): Scenes.token_create,
@@ -347,7 +500,40 @@ SCENES = {
     ("POST", "/bundles"): Scenes.bundle_upload,
     ("POST", "/bundles/{digest}/approve"): Scenes.bundle_approve,
     ("POST", "/bundles/{digest}/revoke"): Scenes.bundle_revoke,
+    ("POST", "/user-groups"): Scenes.group_create,
+    ("POST", "/user-groups/{name}"): Scenes.group_update,
+    ("DELETE", "/user-groups/{name}"): Scenes.group_delete,
+    ("PUT", "/user-groups/users"): Scenes.group_member_add,
+    ("DELETE", "/user-groups/users"): Scenes.group_member_remove,
+    ("PUT", "/tenants/user-groups"): Scenes.group_of_tenant_add,
+    ("PATCH", "/tenants/user-groups"): Scenes.group_of_tenant_change,
+    ("DELETE", "/tenants/user-groups"): Scenes.group_of_tenant_remove,
+    ("POST", "/roles"): Scenes.role_create,
+    ("DELETE", "/roles/{name}"): Scenes.role_delete,
+    ("PUT", "/permissions/{role}/{permission}"): Scenes.permission_add,
+    ("DELETE", "/permissions/{role}/{permission}"): Scenes.permission_remove,
+    ("PATCH", "/catalog/{kind}/{name}/set-visibility"): lambda scenes: scenes.visibility("catalog"),
+    ("PUT", "/catalog/{kind}/{name}/grants"): lambda scenes: scenes.grant("catalog", "PUT"),
+    ("DELETE", "/catalog/{kind}/{name}/grants"): lambda scenes: scenes.grant("catalog", "DELETE"),
+    ("PATCH", "/clusters/{id}/set-visibility"): lambda scenes: scenes.visibility("cluster"),
+    ("PUT", "/clusters/{id}/grants"): lambda scenes: scenes.grant("cluster", "PUT"),
+    ("DELETE", "/clusters/{id}/grants"): lambda scenes: scenes.grant("cluster", "DELETE"),
+    ("PATCH", "/bundles/{digest}/set-visibility"): lambda scenes: scenes.visibility("bundle"),
+    ("PUT", "/bundles/{digest}/grants"): lambda scenes: scenes.grant("bundle", "PUT"),
+    ("DELETE", "/bundles/{digest}/grants"): lambda scenes: scenes.grant("bundle", "DELETE"),
+    ("PUT", "/secrets/{key}"): Scenes.secret_create,
+    ("PATCH", "/secrets/{key}"): Scenes.secret_update,
+    ("DELETE", "/secrets/{key}"): Scenes.secret_delete,
+    ("DELETE", "/secrets/{key}/versions/{version}"): Scenes.secret_version_delete,
+    ("POST", "/secrets/share/export"): Scenes.secrets_export,
+    ("POST", "/secrets/share/import"): Scenes.secrets_import,
+    ("POST", "/certificates/{serial}/revoke"): Scenes.certificate_revoke,
+    ("POST", "/clusters/{id}/lease"): Scenes.cluster_lease,
+    ("POST", "/clusters/{id}/members"): Scenes.cluster_members,
 }
+# These need a site of their own; test_directory.py and test_certificates.py look at their records.
+ELSEWHERE = {("POST", "/directory/test"), ("PUT", "/certificates/listeners/{name}"),
+             ("DELETE", "/certificates/listeners/{name}")}
 # Requests that change nothing although they are not a GET.
 HARMLESS = {("POST", "/catalog/validate"), ("POST", "/cluster-plans"), ("POST", "/clusters/{id}/plans")}
 
@@ -362,15 +548,16 @@ def changing_routes():
 def test_s55_there_is_a_scene_for_every_changing_route():
     routes = changing_routes()
     assert {route for route, action in routes.items() if not action} == HARMLESS
-    assert set(SCENES) == set(routes) - HARMLESS
+    assert set(SCENES) == set(routes) - HARMLESS - ELSEWHERE
 
 
 @pytest.mark.parametrize("route", SCENES, ids=lambda route: " ".join(route))
 def test_s55_every_change_leaves_exactly_one_record(bastide, people, unique, tenant, tmp_path, route):
     answer, name, is_before, is_after = SCENES[route](Scenes(bastide, people, unique, tenant, tmp_path))
     assert answer.status < 300, answer.body
+    # Beside it: signing in, each secret that was read, and the beginning of what cannot be undone.
     records = [row for row in records_of(bastide, answer)
-               if row["action"] != "sign_in" and row["details"].get("phase") != "begun"]
+               if row["action"] not in ("sign_in", "secret_get") and row["details"].get("phase") != "begun"]
     (record,) = records
     assert record["action"] == changing_routes()[route] and record["outcome"] == "done"
     assert name is None or record["object"] == name

@@ -10,6 +10,7 @@ import pwd
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 from conftest import build_directory
@@ -101,6 +102,7 @@ def test_pk3_replaced_under_load_without_a_dropped_connection(site, foreign):
         while not stop.is_set():
             try:
                 status, _ = opened.ask()
+                time.sleep(0.02)  # below the rate of one source
             except (OSError, http.client.HTTPException) as error:
                 failures.append(error)
                 return
@@ -141,6 +143,17 @@ def test_pk3_given_pair_outlives_a_restart(site, foreign):
     assert status == 200 and b'"source":"given"' in answer
     assert operator.ask("DELETE", "/certificates/listeners/external")[0] == 200
     assert peer(site, site.tls)
+
+
+def test_s55_each_replacement_has_one_record(site, foreign):
+    def replaced(action):
+        return [row for row in site.api("GET", "/audit", query={"_size": 1000, "action": action}).expect(200).items
+                if row["outcome"] == "done" and row["object"] == "listener:external"]
+    before = len(replaced("certificate_replace")), len(replaced("certificate_reset"))
+    body = {**pair(foreign), "ca_certificate": foreign.ca_file.read_text()}
+    assert Open(site, site.tls).ask("PUT", "/certificates/listeners/external", body)[0] == 200
+    assert Open(site, context_of(foreign.ca_file.read_text())).ask("DELETE", "/certificates/listeners/external")[0] == 200
+    assert (len(replaced("certificate_replace")), len(replaced("certificate_reset"))) == (before[0] + 1, before[1] + 1)
 
 
 def test_pk3_bad_pairs_are_refused_with_their_reason(site, foreign, tmp_path):

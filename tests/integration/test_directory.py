@@ -115,7 +115,10 @@ def test_sv2_groups_in_groups(ours):
     """bob is in inner, inner in middle, middle in engineers; middle and loop hold each other."""
     sign_in(ours, "bob").expect(200)
     assert may_use_tenant(ours, "bob")
-    groups = ours.api("POST", "/directory/test", {"username": "bob"}).expect(200).json
+    asked = ours.api("POST", "/directory/test", {"username": "bob"}).expect(200)
+    (record,) = ours.api("GET", "/audit", query={"request_id": asked.headers["X-Request-Id"]}).expect(200).items
+    assert record["action"] == "directory_test" and record["outcome"] == "done"
+    groups = asked.json
     assert groups["groups"] == ["engineers"] and groups["state"] == "usable"
     assert {name.partition(",")[0] for name in groups["directory_groups"]} == {"cn=inner", "cn=middle", "cn=loop", "cn=engineers"}
 
