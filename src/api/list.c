@@ -162,7 +162,7 @@ static json_t *project(ApiCall *call, json_t *row)
     for (const char *c = names; *c; c += strcspn(c, ","), c += *c == ',') {
         size_t length = strcspn(c, ",");
         const ListColumn *column = find_column(call->route, c, length);
-        json_t *value = json_object_get(row, column->name);
+        json_t *value = column ? json_object_get(row, column->name) : NULL;
         if (value)
             (void)json_object_set(projected, column->name, value);
     }
