@@ -72,9 +72,9 @@ int authority_over_account(ApiCall *call, const char *username, Error *error)
 {
     if (string_equal(username, call->principal.username))
         return 0;
-    MembershipsOfUserRow *direct;
-    GroupRolesOfUserRow *groups;
-    size_t direct_count, group_count;
+    MembershipsOfUserRow *direct = NULL;
+    GroupRolesOfUserRow *groups = NULL;
+    size_t direct_count = 0, group_count = 0;
     int r = compare_rights(call, username, NULL, error);
     if (r >= 0)
         r = statement_memberships_of_user(call->transaction,

@@ -11,8 +11,6 @@
 #include "base/string.h"
 #include "domain/topology/change.h"
 
-enum { ETAG_LIMIT = 40 };
-
 typedef struct Changing {
     ApiCall *call;
     ChangeRequest request;
@@ -35,23 +33,6 @@ static void changing_done(Changing *changing)
  * --------------------------------------------------------------------------------------------------------------------
  */
 
-/* If-Match: "7", as the ETag of the cluster says it. */
-static int read_if_match(ApiCall *call, int64_t *ret_revision, Error *error)
-{
-    const char *header = http_exchange_header(call->exchange, "If-Match");
-    if (!header || string_equal(header, "*"))
-        return 0;
-    size_t length = strnlen(header, ETAG_LIMIT);
-    _cleanup_free_ char *digits =
-        length > 2 && length < ETAG_LIMIT && header[0] == '"' && header[length - 1] == '"'
-            ? string_duplicate_n(header + 1, length - 2)
-            : NULL;
-    if (!digits || string_to_i64(digits, 1, INT64_MAX, ret_revision) < 0)
-        return error_set_field(error, ERROR_BAD_REQUEST, "If-Match",
-                               "If-Match holds the ETag of the cluster, such as \"7\".");
-    return 0;
-}
-
 static int read_request(Changing *changing, Error *error)
 {
     ApiCall *call = changing->call;
@@ -59,7 +40,7 @@ static int read_request(Changing *changing, Error *error)
         return error_set(error, ERROR_BAD_REQUEST, "The request needs a JSON object as its body.");
     int r = change_request_parse(call->arena, call->body, &changing->request, error);
     changing->expected_revision = changing->request.revision;
-    return r < 0 ? r : read_if_match(call, &changing->expected_revision, error);
+    return r;
 }
 
 static int check_revision(const Changing *changing, int64_t revision, Error *error)

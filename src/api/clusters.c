@@ -3,7 +3,6 @@
 
 #include "api/clusters.h"
 
-#include <inttypes.h>
 
 #include "api/issuing.h"
 #include "base/string.h"
@@ -151,8 +150,6 @@ static int get_cluster(ApiCall *call, Error *error)
                                     &execution, error);
     if (r < 0)
         return r;
-    http_exchange_set_header(call->exchange, "ETag",
-                             arena_format(call->arena, "\"%" PRId64 "\"", row.revision));
     Writer writer = writer_new(&call->answer);
     writer_begin_object(&writer, NULL);
     writer_string(&writer, "id", row.id);

@@ -78,7 +78,9 @@ static int check_account(Round *round, size_t index, Error *error)
     /* A name in another spelling is another name. */
     if (r == 1 && string_equal(account.username, round->username))
         round->account = &account;
-    return store_run(api->settings.store, STORE_WRITE, store_answer, round, error);
+    r = store_run(api->settings.store, STORE_WRITE, store_answer, round, error);
+    round->account = NULL; /* it ends here */
+    return r;
 }
 
 static void end_stale(Round *round, size_t index)

@@ -254,7 +254,7 @@ static int check_membership(ApiCall *call, const GrantBody *body, Error *error)
 static int put_grant(ApiCall *call, Error *error)
 {
     GrantBody body = {0};
-    unsigned rights, own;
+    unsigned rights = 0, own = 0;
     const AccessObject *object = &call->object;
     int r = body_dispatch(call, grant_fields, &body, error);
     if (r >= 0)

@@ -98,7 +98,7 @@ static int set_lease(ApiCall *call, const ClusterGetRow *row, int64_t wanted, Er
 int cluster_lease_handler(ApiCall *call, Error *error)
 {
     LeaseBody body = {0};
-    ClusterGetRow row;
+    ClusterGetRow row = {0};
     LeaseTerms terms;
     int64_t wanted = 0;
     int r = body_dispatch(call, cluster_lease_fields, &body, error);

@@ -512,7 +512,7 @@ int directory_sign_in(Directory *directory, Arena *arena, const char *username, 
 int directory_look_up(Directory *directory, Arena *arena, const char *username, DirectoryAccount *ret_account,
                       Error *error)
 {
-    const char *reason;
+    const char *reason = NULL;
     return run_query(&(Query){.directory = directory,
                               .arena = arena,
                               .username = username,
