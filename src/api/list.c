@@ -189,7 +189,8 @@ static int write_shaped(ApiCall *call, const SortRow *rows, size_t count, Error 
 int list_shape(ApiCall *call, Error *error)
 {
     _cleanup_json_ json_t *document = NULL;
-    int r = json_parse(call->answer.data, call->answer.size, call->answer.size, &document, error);
+    int r =
+        json_parse((const char *)call->answer.data, call->answer.size, call->answer.size, &document, error);
     if (r < 0)
         return r;
     const json_t *items = json_object_get(document, "items");
