@@ -3,7 +3,6 @@
 
 #include "api/clusters.h"
 
-
 #include "api/issuing.h"
 #include "base/string.h"
 #include "domain/topology/change.h"

@@ -14,16 +14,8 @@ static bool is_postgresql(void)
 
 /* --- lists as parameters --- */
 
-static const char *const odd_ids[] = {"plain",
-                                      "q\"uote",
-                                      "back\\slash",
-                                      "{brace}",
-                                      "[bracket]",
-                                      "com,ma",
-                                      "",
-                                      "NULL",
-                                      "Gr\xc3\xbc\xc3\x9f"
-                                      "e"};
+static const char *const odd_ids[] = {
+    "plain", "q\"uote", "back\\slash", "{brace}", "[bracket]", "com,ma", "", "NULL", "Gr\303\274\303\237e"};
 
 static int add_odd_job(StoreTransaction *t, _unused_ void *context, Error *e)
 {
