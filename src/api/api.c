@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "api/access_tokens.h"
+#include "api/audit_heads.h"
 #include "api/internal.h"
 #include "api/keys.h"
 #include "base/log.h"
@@ -84,6 +85,7 @@ Api *api_free(Api *api)
     free_keepers(api);
     access_cache_free(api->access_cache);
     denials_free(api->denials);
+    free(api->audit_heads);
     free(api);
     return NULL;
 }
@@ -216,6 +218,11 @@ static int make_admin_token(StoreTransaction *transaction, void *context, Error 
                        .action = "token_create",
                        .object = arena_format(store_arena(transaction), "token:%s", id)},
         error);
+}
+
+int api_admin_accept_restore(Api *api, const char *reason, Error *error)
+{
+    return audit_heads_accept(api, reason, error);
 }
 
 int api_admin_token(Api *api, const char *username, Usec life, char **ret_token, Error *error)

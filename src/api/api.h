@@ -55,3 +55,6 @@ extern const HttpServerHandler api_internal_handler;
 /* Local administration (the manager's admin socket; the caller is root or the manager's own user): makes an
  * account's token without its password, for set-up. The token is shown once. */
 int api_admin_token(Api *api, const char *username, Usec life, char **ret_token, Error *error);
+/* After root had the keeper begin a new epoch: the database is taken as it is, which is recorded with the
+ * reason. */
+int api_admin_accept_restore(Api *api, const char *reason, Error *error);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/string.h"
 #include "keeper/keeper-internal.h"
@@ -55,6 +56,41 @@ static int put_signature(Request *request, const Buffer *bytes)
                  : message_put_bytes(request->reply, KEEPER_FIELD_SIGNATURE, signature, sizeof(signature));
 }
 
+static const char epoch_file[] = "signing/audit-epoch";
+
+/* 1 until root has accepted a restored database. */
+static int read_epoch(const Keeper *keeper, uint64_t *ret_epoch, Error *error)
+{
+    _cleanup_secret_ Secret *content = NULL;
+    int r = vault_read(keeper->vault, epoch_file, 8, &content, error);
+
+    *ret_epoch = 1;
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return r;
+    Reader reader = READER(secret_bytes(content), secret_size(content));
+    return reader_u64(&reader, ret_epoch) < 0 ? error_set(error, ERROR_CRYPTO, "%s is damaged", epoch_file)
+                                              : 0;
+}
+
+int handle_begin_audit_epoch(Request *request, Error *error)
+{
+    _cleanup_buffer_ Buffer content = BUFFER_INIT;
+    uint64_t epoch;
+    int r = read_epoch(request->keeper, &epoch, error);
+
+    if (r >= 0)
+        r = buffer_append_u64(&content, ++epoch);
+    if (r >= 0)
+        r = vault_write(request->keeper->vault, epoch_file, content.data, content.size, error);
+    if (r < 0)
+        return r;
+    request_note_number(request, "epoch", epoch);
+    log_notice("audit heads begin anew: a restored database was accepted");
+    return message_put_u64(request->reply, KEEPER_FIELD_EPOCH, epoch);
+}
+
 int handle_sign_audit_head(Request *request, Error *error)
 {
     _cleanup_buffer_ Buffer bytes = BUFFER_INIT;
@@ -62,7 +98,8 @@ int handle_sign_audit_head(Request *request, Error *error)
     uint64_t sequence = message_get_u64(&request->view, KEEPER_FIELD_SEQUENCE, 0);
     Usec time = message_get_u64(&request->view, KEEPER_FIELD_TIME, 0);
     const uint8_t *hash;
-    char file[KEEPER_SHARD_MAX + 32];
+    uint64_t epoch = 0;
+    char file[KEEPER_SHARD_MAX + 64];
     int r = request_text(request, KEEPER_FIELD_SHARD, &shard, error);
 
     if (r >= 0)
@@ -74,10 +111,14 @@ int handle_sign_audit_head(Request *request, Error *error)
                                "a shard's name has letters, digits, '_', '.' and '-'");
     request_note(request, "shard", shard);
     request_note_number(request, "sequence", sequence);
-    (void)string_print(file, sizeof(file), "signing/head-%s", shard);
-    r = check_and_record(request->keeper, file, sequence, hash, "audit head", error);
+    r = read_epoch(request->keeper, &epoch, error);
+    (void)string_print(file, sizeof(file), "signing/head-%llu-%s", (unsigned long long)epoch, shard);
     if (r >= 0)
-        r = audit_head_encode(shard, sequence, time, hash, &bytes);
+        r = check_and_record(request->keeper, file, sequence, hash, "audit head", error);
+    if (r >= 0)
+        r = audit_head_encode(shard, epoch, sequence, time, hash, &bytes);
+    if (r >= 0)
+        r = message_put_u64(request->reply, KEEPER_FIELD_EPOCH, epoch);
     return r < 0 ? r : put_signature(request, &bytes);
 }
 
