@@ -341,6 +341,23 @@ def test_s55_refusals_of_unknown_callers_are_counted(breakable):
     assert counted == 100 and len(rows) <= 6, rows
 
 
+def test_s55_secrets_of_tasks_are_recorded(bastide, people, unique, tenant, tmp_path):
+    """A provisioner gets a secret with a task: who, for which task, and which, never its value."""
+    provisioner = Provisioner(bastide, unique("provisioner"), tmp_path / "p")
+    provisioner.begin()
+    made, seen = create(bastide, tenant), []
+    provisioner.work(lambda: status_of(bastide, tenant, made) == "active", seen)
+    bastide.api("DELETE", f"/provisioners/{provisioner.id}").expect(204)
+    with_secrets = {task["id"] for task in seen if task.get("secrets")}
+    records = bastide.api("GET", "/audit", query={"tenant": tenant, "action": "secret_read", "_size": 1000}).items
+    assert with_secrets and {row["object"] for row in records} == {f"task:{name}" for name in with_secrets}
+    assert len(records) == len(with_secrets)
+    assert all(row["actor"] == f"provisioner:{provisioner.id}" and row["details"] == {"secrets": "app.password"}
+               and row["authentication"].startswith("certificate:") for row in records)
+    transitions = bastide.api("GET", "/audit", query={"tenant": tenant, "object": f"task:{seen[0]['id']}"}).items
+    assert len({row["action"] for row in transitions}) >= 3  # ready, leased, succeeded
+
+
 def test_s55_sign_ins(bastide, people):
     name = people.account()
     good = bastide.api("GET", "/user", user=(name, PASSWORD)).expect(200)
