@@ -40,6 +40,7 @@ int internal_admit(ApiCall *call, int64_t epoch, Error *error)
         return error_set(error, ERROR_STALE, "A newer session of this provisioner has begun.");
     call->principal.token_id = arena_string(call->arena, id);
     call->principal.username = arena_format(call->arena, "provisioner:%s", id);
+    call->authentication = arena_format(call->arena, "certificate:%s", serial);
     return 0;
 }
 

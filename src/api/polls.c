@@ -160,7 +160,7 @@ static int record_reads(StoreTransaction *transaction, void *context, Error *err
             continue;
         records[count++] =
             (AuditRecord){.actor = call->principal.username,
-                          .authentication = arena_format(arena, "certificate:%s", call->request->peer_serial),
+                          .authentication = call->authentication,
                           .tenant = lease->tenant,
                           .source = call->request->remote_address,
                           .request_id = call->request->request_id,

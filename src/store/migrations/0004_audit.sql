@@ -11,14 +11,3 @@ ALTER TABLE audit_records ADD COLUMN digest_after TEXT NOT NULL DEFAULT '';
 ALTER TABLE idempotency_keys ADD COLUMN content_type TEXT NOT NULL DEFAULT '';
 ALTER TABLE idempotency_keys ADD COLUMN object TEXT NOT NULL DEFAULT '';
 CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
-
--- Heads that the keeper signed: record `sequence` of the shard had this hash. The epoch grows when a restored database is accepted.
-CREATE TABLE audit_signatures (
-    shard INTEGER NOT NULL,
-    epoch INTEGER NOT NULL,
-    sequence INTEGER NOT NULL,
-    time INTEGER NOT NULL,
-    hash BLOB NOT NULL,
-    signature BLOB NOT NULL,
-    PRIMARY KEY (shard, epoch, sequence)
-);
