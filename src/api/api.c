@@ -86,6 +86,7 @@ Api *api_free(Api *api)
     access_cache_free(api->access_cache);
     denials_free(api->denials);
     free(api->audit_heads);
+    free(api->shipping);
     free(api);
     return NULL;
 }

@@ -29,6 +29,8 @@ typedef struct ApiSettings {
     const char *keeper_socket;
     const char *bundle_directory; /* archives by digest */
     const char *request_key_file; /* key of ETags; made when missing; NULL = a new key at each start */
+    const char *audit_file;       /* gets every audit record, as a line; NULL = none */
+    Usec audit_refuse_after;      /* without it for so long nothing is changed; 0 = goes on */
     const char *internal_url;     /* for provisioners, told at enrolment */
     const char *ca_certificate;   /* PEM */
     Usec lease;                   /* of tasks; 0 = default */

@@ -42,6 +42,7 @@ typedef struct ApiPool {
 typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
 typedef struct AuditHeads AuditHeads; /* audit_heads.c */
+typedef struct Shipping Shipping;     /* audit_shipping.c */
 typedef struct Care Care;             /* care.c */
 typedef struct Denials Denials;       /* refusals of unknown callers: denials.c */
 
@@ -73,6 +74,7 @@ struct Api {
     Denials *denials;
     Care *care;
     AuditHeads *audit_heads;
+    Shipping *shipping;
     /* The key of ETags and of digests of requests: tags.c. */
     uint8_t request_key[REQUEST_KEY_SIZE];
     _Atomic(uint64_t) records_lost; /* of refusals, which could not be written */

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "api/audit_heads.h"
+#include "api/audit_lines.h"
 #include "base/string.h"
 
 static int read_time(ApiCall *call, const char *name, int64_t absent, int64_t *ret_time, Error *error)
@@ -153,14 +154,6 @@ static int verify_audit(ApiCall *call, Error *error)
 
 enum { EXPORT_PAGE = 1000 };
 
-static void write_hex(Writer *writer, const char *name, StoreBlob bytes)
-{
-    char hex[2 * SIGN_SIGNATURE_SIZE + 1] = "";
-    if (bytes.size <= SIGN_SIGNATURE_SIZE)
-        hex_encode(bytes.data, bytes.size, hex);
-    writer_string(writer, name, hex);
-}
-
 static int heads_in_job(ApiCall *call, void *context, Error *error)
 {
     AuditHeadsListRow *rows;
@@ -171,13 +164,13 @@ static int heads_in_job(ApiCall *call, void *context, Error *error)
     buffer_clear(&call->answer);
     Writer writer = writer_new(&call->answer);
     writer_begin_object(&writer, NULL);
-    write_hex(&writer, "signing_key", (StoreBlob){context, SIGN_PUBLIC_SIZE});
+    audit_line_hex(&writer, "signing_key", (StoreBlob){context, SIGN_PUBLIC_SIZE});
     writer_begin_array(&writer, "items");
     for (size_t i = 0; i < count; i++) {
         writer_begin_object(&writer, NULL);
         writer_integer(&writer, "shard", rows[i].shard);
         writer_integer(&writer, "sequence", rows[i].sequence);
-        write_hex(&writer, "hash", rows[i].hash);
+        audit_line_hex(&writer, "hash", rows[i].hash);
         writer_end_object(&writer);
     }
     writer_end_array(&writer);
@@ -191,48 +184,6 @@ static int get_heads(ApiCall *call, Error *error)
     if (!audit_heads_key(call->api, key))
         return error_set(error, ERROR_UNAVAILABLE, "The keeper has not told its public key yet.");
     return api_call_run(call, STORE_READ, heads_in_job, key, error);
-}
-
-/* The exact text of `details` is hashed, so it is a string here. */
-static void export_record(Buffer *page, const AuditRecordsAfterRow *row)
-{
-    Writer writer = writer_new(page);
-    writer_begin_object(&writer, NULL);
-    writer_string(&writer, "type", "record");
-    writer_integer(&writer, "format", row->format);
-    writer_integer(&writer, "shard", row->shard);
-    writer_integer(&writer, "sequence", row->sequence);
-    writer_integer(&writer, "time", row->time);
-    writer_string(&writer, "actor", row->actor);
-    writer_string(&writer, "effective_actor", row->effective_actor);
-    writer_string(&writer, "authentication", row->authentication);
-    writer_string(&writer, "tenant", row->object_tenant);
-    writer_string(&writer, "source", row->source);
-    writer_string(&writer, "request_id", row->request_id);
-    writer_string(&writer, "action", row->action);
-    writer_string(&writer, "object", row->object);
-    writer_string(&writer, "outcome", row->outcome);
-    writer_string(&writer, "digest_before", row->digest_before);
-    writer_string(&writer, "digest_after", row->digest_after);
-    writer_string(&writer, "details", row->details);
-    write_hex(&writer, "hash", row->hash);
-    writer_end_object(&writer);
-    (void)buffer_append_byte(page, '\n');
-}
-
-static void export_signature(Buffer *page, int64_t shard, const AuditSignaturesAfterRow *row)
-{
-    Writer writer = writer_new(page);
-    writer_begin_object(&writer, NULL);
-    writer_string(&writer, "type", "signature");
-    writer_integer(&writer, "shard", shard);
-    writer_integer(&writer, "epoch", row->epoch);
-    writer_integer(&writer, "sequence", row->sequence);
-    writer_integer(&writer, "time", row->time);
-    write_hex(&writer, "hash", row->hash);
-    write_hex(&writer, "signature", row->signature);
-    writer_end_object(&writer);
-    (void)buffer_append_byte(page, '\n');
 }
 
 typedef struct ExportPage {
@@ -264,20 +215,20 @@ static int export_in_job(ApiCall *call, void *context, Error *error)
         return r < 0 ? r : error_set_field(error, ERROR_NOT_FOUND, "shard", "There is no such shard.");
     buffer_clear(&call->answer);
     for (size_t i = 0; i < count; i++) {
-        export_record(&call->answer, &rows[i]);
+        audit_line_record(&call->answer, &rows[i]);
         for (; s < signature_count && signatures[s].sequence <= rows[i].sequence; s++)
-            export_signature(&call->answer, page->shard, &signatures[s]);
+            audit_line_signature(&call->answer, page->shard, &signatures[s]);
     }
     if (count == EXPORT_PAGE)
         return call->answer.has_overflowed ? -ENOBUFS : 0;
     for (; s < signature_count; s++) /* of records that are gone */
-        export_signature(&call->answer, page->shard, &signatures[s]);
+        audit_line_signature(&call->answer, page->shard, &signatures[s]);
     Writer writer = writer_new(&call->answer);
     writer_begin_object(&writer, NULL);
     writer_string(&writer, "type", "head");
     writer_integer(&writer, "shard", page->shard);
     writer_integer(&writer, "sequence", head.sequence);
-    write_hex(&writer, "hash", head.hash);
+    audit_line_hex(&writer, "hash", head.hash);
     writer_end_object(&writer);
     (void)buffer_append_byte(&call->answer, '\n');
     return call->answer.has_overflowed ? -ENOBUFS : 0;

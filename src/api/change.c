@@ -6,6 +6,7 @@
 #include <ctype.h>
 
 #include "api/audit_heads.h"
+#include "api/audit_shipping.h"
 #include "base/string.h"
 
 enum { TEXT_LIMIT = 256, SEGMENT_SIZE = 64 };
@@ -155,6 +156,8 @@ int change_prepare(ApiCall *call, Error *error)
     if (!call->route->action)
         return 0;
     int r = audit_heads_check(call->api, error);
+    if (r >= 0)
+        r = shipping_check(call->api, error);
     if (r < 0)
         return r;
     call->change = arena_allocate(call->arena, sizeof(*call->change));

@@ -2,6 +2,7 @@
 /* Version, status, the internal CA's certificate. */
 
 #include "api/audit_heads.h"
+#include "api/audit_shipping.h"
 #include "base/string.h"
 
 static int get_version(ApiCall *call, Error *error)
@@ -52,7 +53,12 @@ static const char *audit_state_text(ApiCall *call)
     Usec signed_at = audit_heads_signed_at(call->api);
     if (signed_at > 0)
         timestamp_format(signed_at, when);
-    return arena_format(call->arena, "signed %s, refusals dropped %llu, records lost %llu", when,
+    ShippingState shipping = shipping_state(call->api);
+    const char *shipped = !shipping.is_used ? "not shipped"
+                                            : arena_format(call->arena, "%s, %lld records behind",
+                                                           shipping.is_failing ? "SHIPPING FAILS" : "shipped",
+                                                           (long long)shipping.lag);
+    return arena_format(call->arena, "signed %s; %s; refusals dropped %llu, records lost %llu", when, shipped,
                         (unsigned long long)denials.dropped,
                         (unsigned long long)atomic_load(&call->api->records_lost));
 }
@@ -71,7 +77,8 @@ static int get_status(ApiCall *call, Error *error)
     keeper_give(call->api, keeper);
     bool has_provisioner = counts.provisioners_alive > 0;
     Error audit_error = ERROR_INIT;
-    bool is_audit_whole = audit_heads_check(call->api, &audit_error) >= 0;
+    bool is_audit_whole =
+        audit_heads_check(call->api, &audit_error) >= 0 && shipping_check(call->api, &audit_error) >= 0;
     Writer writer = writer_new(&call->answer);
     writer_begin_object(&writer, NULL);
     writer_string(&writer, "status", is_keeper_open && has_provisioner && is_audit_whole ? "OK" : "Fail");

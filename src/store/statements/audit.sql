@@ -56,3 +56,10 @@ SELECT s.epoch, s.sequence, s.time, s.hash, s.signature, r.hash AS record_hash!b
 FROM audit_signatures s LEFT JOIN audit_records r ON r.shard = s.shard AND r.sequence = s.sequence
 WHERE s.shard = :shard AND (s.sequence > :after!int OR (s.sequence = :after!int AND s.epoch > :after_epoch!int))
 ORDER BY s.sequence, s.epoch LIMIT :maximum!int;
+
+-- audit_shipped_get: one
+SELECT sequence FROM audit_shipped WHERE sink = :sink AND shard = :shard;
+
+-- audit_shipped_put: exec
+INSERT INTO audit_shipped (sink, shard, sequence) VALUES (:sink, :shard, :sequence)
+ON CONFLICT (sink, shard) DO UPDATE SET sequence = excluded.sequence;
