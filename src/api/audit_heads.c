@@ -175,6 +175,56 @@ static int store_signatures(StoreTransaction *transaction, void *context, Error 
     return MIN(r, 0);
 }
 
+static void set_state(AuditHeads *heads, HeadsState state)
+{
+    if (atomic_exchange(&heads->state, state) == state)
+        return;
+    if (state == HEADS_FIT)
+        log_notice("The audit trail fits what the keeper has signed.");
+    else
+        log_error(
+            "THE AUDIT TRAIL DOES NOT FIT WHAT THE KEEPER HAS SIGNED: %s. Nothing is changed until root "
+            "accepts the database as restored (bastide-manager accept-restore).",
+            state == HEADS_BEHIND ? "an older database was put back, or records were removed"
+                                  : "records were rewritten or removed");
+}
+
+typedef struct Remembered {
+    int64_t shard, sequence;
+    const uint8_t *hash;
+    bool is_there;
+} Remembered;
+
+static int find_remembered(StoreTransaction *transaction, void *context, Error *error)
+{
+    Remembered *remembered = context;
+    AuditHashAtRow record;
+    int r = statement_audit_hash_at(
+        transaction, &(AuditHashAtParameters){.shard = remembered->shard, .sequence = remembered->sequence},
+        &record, error);
+    remembered->is_there =
+        r == 1 && record.hash.size == HASH_SIZE && memcmp(record.hash.data, remembered->hash, HASH_SIZE) == 0;
+    return MIN(r, 0);
+}
+
+/* The head that the keeper signed last must be among the records, whatever was added behind it. */
+static int check_remembered(Heads *heads, KeeperClient *keeper, const Head *head, Error *error)
+{
+    char text[SHARD_TEXT_SIZE];
+    uint8_t hash[HASH_SIZE];
+    uint64_t epoch, sequence;
+    shard_text(head->shard, text);
+    int r = keeper_client_audit_head(keeper, text, &epoch, &sequence, hash, error);
+    if (r < 0 || sequence == 0)
+        return r;
+    Remembered remembered = {.shard = head->shard, .sequence = (int64_t)sequence, .hash = hash};
+    r = store_run(heads->api->settings.store, STORE_READ, find_remembered, &remembered, error);
+    if (r < 0 || remembered.is_there)
+        return r;
+    set_state(heads->api->audit_heads, head->sequence < (int64_t)sequence ? HEADS_BEHIND : HEADS_DIFFER);
+    return error_set(error, ERROR_STALE, "The head that the keeper signed last is not among the records.");
+}
+
 static int sign_head(Heads *heads, KeeperClient *keeper, Head *head, Error *error)
 {
     char text[SHARD_TEXT_SIZE];
@@ -206,20 +256,6 @@ static int learn_key(AuditHeads *state, KeeperClient *keeper, Error *error)
     return r;
 }
 
-static void set_state(AuditHeads *heads, HeadsState state)
-{
-    if (atomic_exchange(&heads->state, state) == state)
-        return;
-    if (state == HEADS_FIT)
-        log_notice("The audit trail fits what the keeper has signed.");
-    else
-        log_error(
-            "THE AUDIT TRAIL DOES NOT FIT WHAT THE KEEPER HAS SIGNED: %s. Nothing is changed until root "
-            "accepts the database as restored (bastide-manager accept-restore).",
-            state == HEADS_BEHIND ? "an older database was put back, or records were removed"
-                                  : "records were rewritten or removed");
-}
-
 static int sign_due(Heads *heads, KeeperClient *keeper, bool is_forced, Error *error)
 {
     Api *api = heads->api;
@@ -231,7 +267,10 @@ static int sign_due(Heads *heads, KeeperClient *keeper, bool is_forced, Error *e
         int64_t moved = head->sequence - head->signed_sequence;
         if (head->sequence == 0 || !(is_forced || moved >= RECORDS_MAX || (moved != 0 && is_late)))
             continue;
-        int r = sign_head(heads, keeper, head, error);
+        int r = check_remembered(heads, keeper, head, error);
+        if (r < 0)
+            return r;
+        r = sign_head(heads, keeper, head, error);
         if (r < 0) {
             if (error->code == ERROR_STALE)
                 set_state(state, HEADS_BEHIND);

@@ -125,6 +125,9 @@ int keeper_client_issue_ssh_host(KeeperClient *client, const KeeperSshRequest *r
 
 /* --- manager: signatures --- */
 
+/* The last head that was signed in this epoch; sequence 0 = none. */
+int keeper_client_audit_head(KeeperClient *client, const char *shard, uint64_t *ret_epoch,
+                             uint64_t *ret_sequence, uint8_t ret_hash[static HASH_SIZE], Error *error);
 /* ret_epoch may be NULL. */
 int keeper_client_sign_audit_head(KeeperClient *client, const char *shard, uint64_t sequence, Usec time,
                                   const uint8_t hash[static HASH_SIZE], uint64_t *ret_epoch,

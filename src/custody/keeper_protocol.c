@@ -128,6 +128,9 @@ FIELDS(ssh_out) = {TEXT_FIELD(CERTIFICATE, "certificate", CERTIFICATE_LINE_MAX),
 FIELDS(audit_in) = {TEXT_FIELD(SHARD, "shard", KEEPER_SHARD_MAX), U64_FIELD(SEQUENCE, "sequence"),
                     BYTES_FIELD(HASH, "hash", HASH_SIZE), U64_FIELD(TIME, "time"), END};
 FIELDS(head_out) = {U64_FIELD(EPOCH, "epoch"), BYTES_FIELD(SIGNATURE, "signature", SIGN_SIGNATURE_SIZE), END};
+FIELDS(shard_in) = {TEXT_FIELD(SHARD, "shard", KEEPER_SHARD_MAX), END};
+FIELDS(last_head_out) = {U64_FIELD(EPOCH, "epoch"), U64_FIELD(SEQUENCE, "sequence"),
+                         BYTES_FIELD(HASH, "hash", HASH_SIZE), END};
 FIELDS(epoch_out) = {U64_FIELD(EPOCH, "epoch"), END};
 FIELDS(approved_in) = {TENANT, U64_FIELD(SET_SERIAL, "serial"), U64_FIELD(EXPIRY, "expiry"),
                        BYTES_LIST(DIGEST, "digest", HASH_SIZE), END};
@@ -162,6 +165,7 @@ const MessageType keeper_request_types[] = {
     {KEEPER_SIGN_AUDIT_HEAD, "SIGN_AUDIT_HEAD", audit_in},
     {KEEPER_SIGN_APPROVED_SET, "SIGN_APPROVED_SET", approved_in},
     {KEEPER_BEGIN_AUDIT_EPOCH, "BEGIN_AUDIT_EPOCH", nothing},
+    {KEEPER_AUDIT_HEAD, "AUDIT_HEAD", shard_in},
     {0},
 };
 
@@ -195,6 +199,7 @@ const MessageType keeper_answer_types[] = {
     ANSWER(SIGN_AUDIT_HEAD, head_out),
     ANSWER(SIGN_APPROVED_SET, approved_out),
     ANSWER(BEGIN_AUDIT_EPOCH, epoch_out),
+    ANSWER(AUDIT_HEAD, last_head_out),
     {KEEPER_ERROR, "ERROR", error_out},
     {0},
 };

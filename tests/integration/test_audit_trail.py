@@ -78,6 +78,8 @@ def test_s56_older_database_is_found(breakable):
         put_back(breakable, "older")
     assert is_stopped(breakable)
     assert "ends too early" in verification(breakable)["problem"]
+    for _ in range(20):  # what is refused is recorded, too: the trail grows beyond what the keeper remembers
+        breakable.api("POST", "/tenants/refused", {}).expect(503)
     breakable.restart("manager")
     assert is_stopped(breakable)  # a new start forgets nothing
     with pytest.raises(ServiceError):

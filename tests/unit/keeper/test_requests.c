@@ -564,8 +564,8 @@ static void test_audit_epochs_sv6(void **state)
     Site *site = *state;
     KeeperClient *manager = client_as(site, MANAGER_UID), *root = client_as(site, 0);
     _cleanup_(keeper_public_done) KeeperPublic public = {0};
-    uint8_t hash[HASH_SIZE], signature[SIGN_SIGNATURE_SIZE];
-    uint64_t epoch = 0;
+    uint8_t hash[HASH_SIZE], last[HASH_SIZE], signature[SIGN_SIGNATURE_SIZE];
+    uint64_t epoch = 0, sequence = 0;
 
     hash_sha256("row", 3, hash);
     CHECK(keeper_client_public(manager, &public, &error));
@@ -574,8 +574,13 @@ static void test_audit_epochs_sv6(void **state)
     REFUSED(ERROR_FORBIDDEN, keeper_client_begin_audit_epoch(manager, &epoch, &error));
     REFUSED(ERROR_STALE,
             keeper_client_sign_audit_head(manager, "0", 5, 1000, hash, &epoch, signature, &error));
+    CHECK(keeper_client_audit_head(manager, "0", &epoch, &sequence, last, &error));
+    assert_true(epoch == 1 && sequence == 10 && memcmp(last, hash, HASH_SIZE) == 0);
+    REFUSED(ERROR_BAD_FIELD, keeper_client_audit_head(manager, "../0", &epoch, &sequence, last, &error));
     CHECK(keeper_client_begin_audit_epoch(root, &epoch, &error));
     assert_int_equal(epoch, 2);
+    CHECK(keeper_client_audit_head(manager, "0", &epoch, &sequence, last, &error));
+    assert_true(epoch == 2 && sequence == 0);
     epoch = 0;
     CHECK(keeper_client_sign_audit_head(manager, "0", 5, 1000, hash, &epoch, signature, &error));
     assert_int_equal(epoch, 2);
