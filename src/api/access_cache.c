@@ -39,6 +39,8 @@ static void token_entry_clear(TokenEntry *entry)
     free((char *)(uintptr_t)entry->row.username);
     free((char *)(uintptr_t)entry->row.default_tenant);
     free((char *)(uintptr_t)entry->row.role);
+    free((char *)(uintptr_t)entry->row.kind);
+    free((char *)(uintptr_t)entry->row.scope);
     sodium_memzero(entry, sizeof(*entry));
 }
 
@@ -92,6 +94,8 @@ void access_cache_put_token(AccessCache *cache, uint64_t generation,
     entry->row.username = string_duplicate(row->username);
     entry->row.default_tenant = string_duplicate(row->default_tenant);
     entry->row.role = string_duplicate(row->role);
+    entry->row.kind = string_duplicate(row->kind);
+    entry->row.scope = string_duplicate(row->scope);
 }
 
 void access_cache_note_use(AccessCache *cache, const uint8_t hash[static ACCESS_CACHE_HASH_SIZE],

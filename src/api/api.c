@@ -3,18 +3,20 @@
 
 #include <errno.h>
 
-#include "api/access_tokens.h"
 #include "api/audit_heads.h"
+#include "api/entitlement.h"
 #include "api/internal.h"
 #include "api/keys.h"
+#include "api/rate_limit.h"
+#include "api/sign_in_guard.h"
+#include "api/tokens.h"
 #include "base/log.h"
 #include "base/string.h"
 
 static const char EXTERNAL_BASE[] = "/api/v3.1";
 static const Usec LEASE_DEFAULT = 30 * USEC_PER_SEC;
 static const Usec HEARTBEAT_DEFAULT = 5 * USEC_PER_SEC;
-enum { POOL_THREADS_DEFAULT = 4, LOGIN_FAILURES_DEFAULT = 8, INTERNAL_BODY_LIMIT = 32 * 1024 * 1024 };
-static const Usec LOGIN_LOCK_DEFAULT = 300 * USEC_PER_SEC;
+enum { POOL_THREADS_DEFAULT = 4, INTERNAL_BODY_LIMIT = 32 * 1024 * 1024 };
 
 /* From the store's threads. */
 static void on_wake(void *userdata)
@@ -22,9 +24,8 @@ static void on_wake(void *userdata)
     polls_wake(userdata);
 }
 
-static void on_published(int64_t sequence, void *userdata)
+static void on_published(void *userdata)
 {
-    (void)sequence;
     streams_published(userdata);
 }
 
@@ -34,11 +35,12 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     api->settings = *settings;
     api->settings.lease = settings->lease ?: LEASE_DEFAULT;
     api->settings.heartbeat = settings->heartbeat ?: HEARTBEAT_DEFAULT;
-    api->settings.login_failures = settings->login_failures ?: LOGIN_FAILURES_DEFAULT;
-    api->settings.login_lock = settings->login_lock ?: LOGIN_LOCK_DEFAULT;
     api->loop_descriptor = -1;
     api->access_cache = access_cache_new();
     api->denials = denials_new();
+    api->policies = policy_book_new();
+    api->sign_in_guard = sign_in_guard_new(settings->random);
+    api->rate_limiter = rate_limiter_new(settings->random);
     ASSERT(pthread_mutex_init(&api->keeper_lock, NULL) == 0);
     int r = loop_attach(api);
     if (r >= 0)
@@ -56,6 +58,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
                                                .lease = api->settings.lease,
                                                .wake = on_wake,
                                                .published = on_published,
+                                               .is_entitled = execution_is_entitled,
                                                .userdata = api});
     streams_new(api);
     polls_new(api);
@@ -87,6 +90,9 @@ Api *api_free(Api *api)
     denials_free(api->denials);
     free(api->audit_heads);
     free(api->shipping);
+    policy_book_free(api->policies);
+    sign_in_guard_free(api->sign_in_guard);
+    rate_limiter_free(api->rate_limiter);
     free(api);
     return NULL;
 }
@@ -106,7 +112,9 @@ static int recover(StoreTransaction *transaction, void *context, Error *error)
 int api_start(Api *api, Error *error)
 {
     Recovery recovery = {.api = api};
-    int r = store_run(api->settings.store, STORE_READ, recover, &recovery, error);
+    int r = policies_load(api, error);
+    if (r >= 0)
+        r = store_run(api->settings.store, STORE_READ, recover, &recovery, error);
     if (r >= 0)
         engine_apply(api->engine, &recovery.effects);
     engine_effects_done(&recovery.effects);
@@ -206,9 +214,15 @@ static int make_admin_token(StoreTransaction *transaction, void *context, Error 
     if (r == 0 || !user.is_active)
         return error_set(error, ERROR_NOT_FOUND, "There is no active account '%s'.", admin->username);
     admin->token = secret_free(admin->token);
-    r = token_create(transaction, admin->api->settings.random, admin->username, "default_tenant",
-                     "local administration", (int64_t)store_now(transaction) + (int64_t)admin->life, id,
-                     &admin->token, error);
+    /* Whoever is root on the manager's machine needs no second factor to get in, and none to go on. */
+    r = token_create(transaction, admin->api->settings.random,
+                     &(NewToken){.kind = "token",
+                                 .username = admin->username,
+                                 .tenant = "default_tenant",
+                                 .description = "local administration",
+                                 .expires_at = (int64_t)store_now(transaction) + (int64_t)admin->life,
+                                 .has_second_factor = true},
+                     id, &admin->token, error);
     if (r < 0)
         return r;
     return audit_trail_append(

@@ -36,8 +36,6 @@ typedef struct ApiSettings {
     Usec lease;                   /* of tasks; 0 = default */
     Usec heartbeat;               /* 0 = default */
     unsigned pool_threads;        /* 0 = 4 */
-    unsigned login_failures;      /* before an account is locked; 0 = 8 */
-    Usec login_lock;              /* 0 = 5 min */
 } ApiSettings;
 
 int api_new(const ApiSettings *settings, Api **ret_api, Error *error);

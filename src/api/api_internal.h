@@ -9,6 +9,8 @@
 
 #include "api/access_cache.h"
 #include "api/api.h"
+#include "api/credentials.h"
+#include "api/policies.h"
 #include "api/route.h"
 #include "base/map.h"
 #include "base/secret.h"
@@ -47,12 +49,17 @@ typedef struct Care Care;             /* care.c */
 typedef struct Denials Denials;       /* refusals of unknown callers: denials.c */
 
 enum { REQUEST_KEY_SIZE = 32 };
+typedef struct SignInGuard SignInGuard;
+typedef struct RateLimiter RateLimiter;
 typedef struct KeysCare KeysCare; /* rotation, sealed keeper: keys_care.c */
 
 struct Api {
     ApiSettings settings;
     Engine *engine;
     AccessCache *access_cache;
+    PolicyBook *policies;
+    SignInGuard *sign_in_guard;
+    RateLimiter *rate_limiter;
     _Atomic(int64_t) tokens_purged_at;
     ApiPool pool;
     /* Work for the loop's thread. */
@@ -175,24 +182,9 @@ typedef int (*ApiJob)(ApiCall *call, void *context, Error *error);
 int api_call_run(ApiCall *call, StoreAccess access, ApiJob job, void *context, Error *error);
 
 /* authenticate.c */
-typedef enum CredentialKind {
-    CREDENTIALS_NONE,
-    CREDENTIALS_TOKEN,
-    CREDENTIALS_PASSWORD,
-    CREDENTIALS_BAD
-} CredentialKind;
-typedef struct Credentials {
-    CredentialKind kind;
-    uint8_t token_hash[32];
-    char *username; /* owned */
-    Secret *password;
-} Credentials;
-void credentials_read(HttpExchange *exchange, Credentials *ret_credentials);
-void credentials_done(Credentials *credentials);
-/* In a job: fills the principal of the call from a token. */
-int authenticate_token(ApiCall *call, const uint8_t hash[static 32], Error *error);
-/* On a pool thread: checks the password (same work whether the account exists or not), counts failures,
- * locks. */
+/* In a job: fills the principal of the call from a token or a session. */
+int authenticate_token(ApiCall *call, const uint8_t hash[static 32], bool is_session, Error *error);
+/* On a pool thread: name, password and, where there is one, the code of a header. */
 int authenticate_password(ApiCall *call, const Credentials *credentials, Error *error);
 /* In a job, after authentication: the tenant of the request, the caller's rights there, the object of the
  * request if it has one, then the decision. */

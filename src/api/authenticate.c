@@ -5,68 +5,18 @@
 #include <errno.h>
 
 #include "api/api_internal.h"
+#include "api/rate_limit.h"
+#include "api/sign_in.h"
 #include "base/string.h"
 #include "crypto/hash.h"
-#include "crypto/password.h"
-#include "crypto/token.h"
+#include "domain/access/scope.h"
 
-enum { BASIC_LIMIT = 2048 };
 /* Noting each use would make every read a write. */
 static const Usec USE_RESOLUTION = 60 * USEC_PER_SEC;
 
 static int unauthorized(Error *error)
 {
     return error_set(error, ERROR_UNAUTHENTICATED, "Unauthorized User");
-}
-
-void credentials_done(Credentials *credentials)
-{
-    free(credentials->username);
-    secret_free(credentials->password);
-    memory_wipe(credentials, sizeof(*credentials));
-}
-
-static void read_token(const char *text, Credentials *credentials)
-{
-    char id[ID_SIZE];
-    credentials->kind = token_parse(text, strlen(text), "btk", id, credentials->token_hash) < 0
-                            ? CREDENTIALS_BAD
-                            : CREDENTIALS_TOKEN;
-}
-
-static void read_basic(const char *text, Credentials *credentials)
-{
-    uint8_t *data;
-    size_t size;
-    credentials->kind = CREDENTIALS_BAD;
-    if (base64_decode(text, strlen(text), BASIC_LIMIT, &data, &size) < 0)
-        return;
-    uint8_t *colon = memchr(data, ':', size);
-    if (colon && utf8_is_valid((const char *)data, size)) {
-        credentials->username = string_duplicate_n((const char *)data, (size_t)(colon - data));
-        credentials->password = secret_new(colon + 1, size - (size_t)(colon - data) - 1);
-        if (credentials->password && identifier_is_valid(credentials->username))
-            credentials->kind = CREDENTIALS_PASSWORD;
-    }
-    memory_wipe(data, size);
-    free(data);
-}
-
-void credentials_read(HttpExchange *exchange, Credentials *ret_credentials)
-{
-    *ret_credentials = (Credentials){.kind = CREDENTIALS_NONE};
-    const char *authorization = http_exchange_header(exchange, "Authorization");
-    const char *token = http_exchange_header(exchange, "Authentication-Token");
-    if (authorization && token) /* two identities at once are none */
-        ret_credentials->kind = CREDENTIALS_BAD;
-    else if (token)
-        read_token(token, ret_credentials);
-    else if (authorization && strncasecmp(authorization, "Bearer ", 7) == 0)
-        read_token(authorization + 7, ret_credentials);
-    else if (authorization && strncasecmp(authorization, "Basic ", 6) == 0)
-        read_basic(authorization + 6, ret_credentials);
-    else if (authorization)
-        ret_credentials->kind = CREDENTIALS_BAD;
 }
 
 typedef struct TokenUse {
@@ -100,107 +50,57 @@ static int find_token(ApiCall *call, const uint8_t hash[static 32], TokenFindRow
     return r;
 }
 
-int authenticate_token(ApiCall *call, const uint8_t hash[static 32], Error *error)
+/* A session that nobody has used for too long is over, by the policy of when it was made and of now. */
+static bool is_idle(ApiCall *call, const TokenFindRow *row, int64_t now)
+{
+    int64_t limit =
+        MIN(row->idle_limit, policy_of_system(call->api, POLICY_SESSION_IDLE) * (int64_t)USEC_PER_SEC);
+    return row->idle_limit > 0 && row->last_used_at + limit <= now;
+}
+
+static void note_use_later(ApiCall *call, const TokenFindRow *row, const uint8_t hash[static 32], int64_t now)
+{
+    Usec resolution = row->idle_limit > 0 ? MIN(USE_RESOLUTION, (Usec)row->idle_limit / 8) : USE_RESOLUTION;
+    if (row->last_used_at + (int64_t)resolution >= now)
+        return;
+    TokenUse *use = NEW(TokenUse);
+    (void)string_copy(use->id, sizeof(use->id), row->id);
+    if (call->is_inline)
+        access_cache_note_use(call->api->access_cache, hash, now);
+    Error ignored = ERROR_INIT;
+    if (store_submit(call->api->settings.store, STORE_WRITE, note_use, use_noted, use, &ignored) < 0)
+        free(use);
+}
+
+int authenticate_token(ApiCall *call, const uint8_t hash[static 32], bool is_session, Error *error)
 {
     TokenFindRow row;
     int r = find_token(call, hash, &row, error);
     if (r < 0)
         return r;
     int64_t now = (int64_t)store_now(call->transaction);
-    if (r == 0 || row.expires_at <= now || !row.is_active)
+    if (r == 0 || row.expires_at <= now || !row.is_active ||
+        string_equal(row.kind, "session") != is_session || is_idle(call, &row, now))
         return unauthorized(error);
     call->principal = (Principal){.username = arena_string(call->arena, row.username),
                                   .token_id = arena_string(call->arena, row.id)};
+    call->is_session = is_session;
+    call->scope = arena_string(call->arena, row.scope);
+    call->has_second_factor = row.has_second_factor;
+    /* A one-time password makes no tokens: those of the account are of its local administration. */
+    call->must_change_password = is_session && row.must_change_password;
     if (*row.default_tenant)
         call->principal.tenant = arena_string(call->arena, row.default_tenant);
-    if (row.last_used_at + (int64_t)USE_RESOLUTION < now) {
-        TokenUse *use = NEW(TokenUse);
-        (void)string_copy(use->id, sizeof(use->id), row.id);
-        if (call->is_inline)
-            access_cache_note_use(call->api->access_cache, hash, now);
-        Error ignored = ERROR_INIT;
-        if (store_submit(call->api->settings.store, STORE_WRITE, note_use, use_noted, use, &ignored) < 0)
-            free(use);
-    }
+    note_use_later(call, &row, hash, now);
     return 0;
-}
-
-typedef struct PasswordCheck {
-    ApiCall *call;
-    const char *username;
-    char hash[PASSWORD_HASH_SIZE];
-    bool is_known, is_usable, is_correct, must_change;
-} PasswordCheck;
-
-static int read_account(StoreTransaction *transaction, void *context, Error *error)
-{
-    PasswordCheck *check = context;
-    UserGetRow row;
-    int r = statement_user_get(transaction, &(UserGetParameters){.username = check->username}, &row, error);
-    if (r <= 0)
-        return r;
-    check->is_known = true;
-    check->is_usable = row.is_active && row.locked_until <= (int64_t)store_now(transaction) &&
-                       string_copy(check->hash, sizeof(check->hash), row.password_hash) == 0;
-    check->must_change = row.must_change_password;
-    return 0;
-}
-
-static int note_login(StoreTransaction *transaction, void *context, Error *error)
-{
-    const PasswordCheck *check = context;
-    const ApiSettings *settings = &check->call->api->settings;
-    int64_t now = (int64_t)store_now(transaction);
-    UserGetRow row;
-    int r = statement_user_get(transaction, &(UserGetParameters){.username = check->username}, &row, error);
-    if (r <= 0)
-        return r;
-    if (check->is_correct) {
-        r = statement_user_note_login(
-            transaction, &(UserNoteLoginParameters){.username = check->username, .last_login_at = now},
-            error);
-    } else {
-        int64_t failures = row.failed_logins + 1;
-        int64_t locked_until = failures >= (int64_t)settings->login_failures
-                                   ? now + (int64_t)settings->login_lock
-                                   : row.locked_until;
-        r = statement_user_note_failure(
-            transaction,
-            &(UserNoteFailureParameters){.username = check->username, .locked_until = locked_until}, error);
-    }
-    if (r < 0)
-        return r;
-    return audit_trail_append(transaction,
-                              &(AuditRecord){.actor = check->username,
-                                             .authentication = "password",
-                                             .source = check->call->request->remote_address,
-                                             .request_id = check->call->request->request_id,
-                                             .action = "sign_in",
-                                             .object = "user",
-                                             .outcome = check->is_correct ? "done" : "denied"},
-                              error);
 }
 
 int authenticate_password(ApiCall *call, const Credentials *credentials, Error *error)
 {
-    PasswordCheck check = {.call = call, .username = credentials->username};
-    int r = store_run(call->api->settings.store, STORE_READ, read_account, &check, error);
-    if (r < 0)
-        return r;
-    /* The work is done for accounts that do not exist or are locked, too. */
-    bool is_match = password_verify(check.is_usable ? check.hash : NULL, credentials->password) == 0;
-    check.is_correct = is_match && check.is_usable;
-    r = store_run(call->api->settings.store, STORE_WRITE, note_login, &check, error);
-    memory_wipe(check.hash, sizeof(check.hash));
-    if (r < 0)
-        return r;
-    if (!check.is_correct) {
-        call->is_recorded = check.is_known;
-        return unauthorized(error);
-    }
-    call->principal = (Principal){.username = arena_string(call->arena, credentials->username)};
-    call->must_change_password = check.must_change;
-    return 0;
+    SignIn attempt = {.username = credentials->username,
+                      .password = credentials->password,
+                      .code = http_exchange_header(call->exchange, SECOND_FACTOR_HEADER)};
+    return sign_in(call, &attempt, error);
 }
 
 /* A user-id header must tell the truth. */
@@ -223,13 +123,37 @@ static int find_rights(ApiCall *call, const char *tenant, AccessRights *rights, 
     return r;
 }
 
+/* What the token of the request is limited to. */
+static int apply_scope(ApiCall *call, Error *error)
+{
+    _cleanup_token_scope_ TokenScope scope = {0};
+    if (string_is_empty(call->scope))
+        return 0;
+    if (token_scope_parse(call->scope, &scope) < 0)
+        return unauthorized(error);
+    token_scope_apply(&scope, call->tenant, &call->principal);
+    /* Nor does a grant on an object give what the token shall not do. */
+    if (scope.has_permissions && !permission_set_has(&scope.permissions, call->route->permission))
+        return error_set(error, ERROR_FORBIDDEN,
+                         "This needs the permission '%s', which the token is not for.",
+                         permission_describe(call->route->permission)->name);
+    return 0;
+}
+
+static const char *tenant_of_request(ApiCall *call)
+{
+    if (call->route->tenant == TENANT_OF_PATH)
+        return call->parameters[0];
+    return http_exchange_header(call->exchange, "Tenant") ?: call->principal.tenant;
+}
+
 /* The tenant of the request and what the caller may do there. */
 static int find_principal(ApiCall *call, Error *error)
 {
     Principal *principal = &call->principal;
     const char *tenant = NULL;
-    if (call->route->tenant == NEEDS_TENANT) {
-        tenant = http_exchange_header(call->exchange, "Tenant") ?: principal->tenant;
+    if (call->route->tenant != NO_TENANT) {
+        tenant = tenant_of_request(call);
         if (string_is_empty(tenant))
             return error_set(error, ERROR_FORBIDDEN,
                              "This needs a tenant; none was provided: send the header 'Tenant'.");
@@ -246,7 +170,60 @@ static int find_principal(ApiCall *call, Error *error)
     principal->rights = rights.permissions;
     if (tenant && !rights.is_tenant && principal_has(principal, PERMISSION_ALL_TENANTS))
         return error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
-    return 0;
+    return apply_scope(call, error);
+}
+
+/* What one can do in any case: look at oneself, and set right what is missing. */
+static bool is_about_oneself(Permission permission)
+{
+    return permission == PERMISSION_USER_GET_SELF || permission == PERMISSION_USER_PASSWORD_SELF ||
+           permission == PERMISSION_SECOND_FACTOR_SELF || permission == PERMISSION_SESSION_LIST ||
+           permission == PERMISSION_SESSION_DELETE;
+}
+
+/* Roles that the policy demands a second factor of, also when they are held through a group. */
+static int check_second_factor(ApiCall *call, Error *error)
+{
+    AccessRights rights;
+    if (call->has_second_factor || is_about_oneself(call->route->permission) ||
+        !policy_names_any(call->api, call->tenant, POLICY_SECOND_FACTOR_ROLES))
+        return 0;
+    int r = rights_load(call->transaction, call->arena, call->principal.username, call->tenant, true, &rights,
+                        error);
+    for (size_t i = 0; r >= 0 && i < rights.role_count; i++)
+        if (policy_names_role(call->api, call->tenant, POLICY_SECOND_FACTOR_ROLES, rights.roles[i].role))
+            return error_set(
+                error, ERROR_FORBIDDEN,
+                "The role '%s' needs a second factor: set one up (POST /user/second-factor), and "
+                "sign in with it.",
+                rights.roles[i].role);
+    return MIN(r, 0);
+}
+
+static int take_rate(ApiCall *call, RateKind kind, const char *key, int64_t rate, const char *of,
+                     Error *error)
+{
+    Usec wait = rate_limiter_take(call->api->rate_limiter, kind, key, strlen(key), (uint64_t)rate,
+                                  clock_monotonic(call->api->settings.clock));
+    if (wait == 0)
+        return 0;
+    call->retry_after = (unsigned)((wait + USEC_PER_SEC - 1) / USEC_PER_SEC);
+    return error_set(error, ERROR_RATE_LIMITED, "Too many requests of this %s; try again later.", of);
+}
+
+/* Once a request, though it may be let in twice. */
+static int check_rates(ApiCall *call, Error *error)
+{
+    Api *api = call->api;
+    if (call->is_counted)
+        return 0;
+    call->is_counted = true;
+    int r = take_rate(call, RATE_ACCOUNT, call->principal.username,
+                      policy_of_system(api, POLICY_RATE_ACCOUNT), "account", error);
+    if (r >= 0 && call->tenant)
+        r = take_rate(call, RATE_TENANT, call->tenant,
+                      policy_of_tenant(api, call->tenant, POLICY_RATE_TENANT), "tenant", error);
+    return r;
 }
 
 int authorise(ApiCall *call, Error *error)
@@ -257,10 +234,15 @@ int authorise(ApiCall *call, Error *error)
     if (!call->principal.username || !claims_are_true(call))
         return unauthorized(error);
     if (call->must_change_password && route->permission != PERMISSION_USER_PASSWORD_SELF &&
-        route->permission != PERMISSION_USER_GET_SELF)
+        route->permission != PERMISSION_USER_GET_SELF && route->permission != PERMISSION_SESSION_DELETE)
         return error_set(error, ERROR_FORBIDDEN,
                          "The password was for one use: change it first (POST /user/password).");
     int r = find_principal(call, error);
+    if (r >= 0 &&
+        (call->principal.is_member || !call->tenant)) /* others must not use up what is a tenant's */
+        r = check_rates(call, error);
+    if (r >= 0)
+        r = check_second_factor(call, error);
     if (r < 0)
         return r;
     AccessVerdict verdict = access_decide(&call->principal, route->permission, NULL);

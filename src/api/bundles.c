@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "api/issuing.h"
+#include "api/quotas.h"
 #include "api/resources.h"
 #include "base/file.h"
 #include "base/string.h"
@@ -98,7 +99,11 @@ static int insert_bundle(ApiCall *call, void *context, Error *error)
     upload->is_new = r == 0;
     call->audit_object = arena_format(call->arena, "bundle:%s", upload->digest);
     if (upload->is_new) {
+        const int64_t more[_QUOTA_MAX] = {[QUOTA_BUNDLE_BYTES] = (int64_t)call->request->body_size};
         _cleanup_free_ char *manifest = json_to_text(upload->bundle->manifest);
+        r = quota_take(call, more, error);
+        if (r < 0)
+            return r;
         r = statement_bundle_insert(
             call->transaction,
             &(BundleInsertParameters){.tenant = call->tenant,

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 
+#include "api/api_internal.h"
 #include "api/keys.h"
+#include "api/rate_limit.h"
 #include "base/log.h"
 #include "base/string.h"
 
@@ -39,13 +41,48 @@ static void set_error_answer(ApiCall *call)
         http_exchange_set_header(call->exchange, "WWW-Authenticate",
                                  "Basic realm=\"Bastide\", charset=\"UTF-8\"");
     if (call->status == 503 || call->status == 429)
-        http_exchange_set_header(call->exchange, "Retry-After", "1");
+        http_exchange_set_header(call->exchange, "Retry-After",
+                                 arena_format(call->arena, "%u", MAX(call->retry_after, 1U)));
     if (call->status >= 500)
         log_error_record(LOG_LEVEL_ERROR, call->request->path, &call->error);
 }
 
+static void answer(ApiCall *call, int result);
+
+/* Refusals that are held back wait on the loop, not on a thread of the pool. */
+typedef struct HeldAnswer {
+    ApiCall *call;
+    int result;
+} HeldAnswer;
+
+static int held_long_enough(sd_event_source *source, uint64_t time, void *userdata)
+{
+    (void)source;
+    (void)time;
+    HeldAnswer *held = userdata;
+    answer(held->call, held->result);
+    free(held);
+    return 0;
+}
+
+static void hold_answer(Api *api, void *context)
+{
+    HeldAnswer *held = context;
+    Usec delay = held->call->delay;
+    held->call->delay = 0;
+    if (sd_event_add_time_relative(api->settings.event, NULL, CLOCK_MONOTONIC, delay, USEC_PER_MSEC,
+                                   held_long_enough, held) < 0)
+        (void)held_long_enough(NULL, 0, held);
+}
+
 static void answer(ApiCall *call, int result)
 {
+    if (result < 0 && call->delay > 0 && !call->api->is_draining) {
+        HeldAnswer *held = NEW(HeldAnswer);
+        *held = (HeldAnswer){call, result};
+        loop_post(call->api, hold_answer, held);
+        return;
+    }
     log_set_request(call->request->request_id);
     if (result < 0) {
         if (!error_is_set(&call->error))
@@ -178,14 +215,14 @@ typedef struct TokenCall {
     ApiCall *call;
     uint8_t hash[32];
     bool has_credentials;
-    bool is_bad;
+    bool is_session;
 } TokenCall;
 
 static int admit(TokenCall *token_call, Error *error)
 {
     ApiCall *call = token_call->call;
     if (call->principal.username == NULL && token_call->has_credentials) {
-        int r = authenticate_token(call, token_call->hash, error);
+        int r = authenticate_token(call, token_call->hash, token_call->is_session, error);
         if (r < 0)
             return r;
     }
@@ -332,7 +369,6 @@ static void password_work(Api *api, void *context)
         api_call_finish(call, r);
         return;
     }
-    call->authentication = "password";
     submit(token_call);
 }
 
@@ -342,11 +378,36 @@ static void refuse(ApiCall *call, ErrorCode code, const char *text)
     api_call_finish(call, -EINVAL);
 }
 
+/* Before anything is looked up: by address, and by what a token hashes to, whether or not there is one. */
+static int check_rates(ApiCall *call, const Credentials *credentials)
+{
+    Api *api = call->api;
+    const char *source = call->request->remote_address;
+    Usec now = clock_monotonic(api->settings.clock);
+    Usec wait = rate_limiter_take(api->rate_limiter, RATE_SOURCE, source, strlen(source),
+                                  (uint64_t)policy_of_system(api, POLICY_RATE_SOURCE), now);
+    if (wait == 0 && (credentials->kind == CREDENTIALS_TOKEN || credentials->kind == CREDENTIALS_SESSION))
+        wait = rate_limiter_take(api->rate_limiter, RATE_TOKEN, credentials->token_hash, HASH_SIZE,
+                                 (uint64_t)policy_of_system(api, POLICY_RATE_TOKEN), now);
+    call->retry_after = (unsigned)((wait + USEC_PER_SEC - 1) / USEC_PER_SEC);
+    return wait == 0 ? 0 : -EAGAIN;
+}
+
+static bool is_reading(const ApiCall *call)
+{
+    return call->request->method == HTTP_METHOD_GET || call->request->method == HTTP_METHOD_HEAD;
+}
+
 void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tables, const char *base)
 {
     ApiCall *call = api_call_new(api, exchange);
     Credentials credentials;
     credentials_read(exchange, &credentials);
+    if (check_rates(call, &credentials) < 0) {
+        credentials_done(&credentials);
+        refuse(call, ERROR_RATE_LIMITED, "Too many requests from here; try again later.");
+        return;
+    }
     const char *path = call->request->path;
     int r = string_starts_with(path, base) ? route_find(tables, call->request->method, path + strlen(base),
                                                         call->arena, &call->route, call->parameters)
@@ -368,9 +429,16 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
         refuse(call, ERROR_SEALED, "The keeper is sealed; only the status is served until it is unsealed.");
         return;
     }
+    bool is_forged = credentials.kind == CREDENTIALS_SESSION && !is_reading(call) &&
+                     call->route->permission != PERMISSION_OPEN &&
+                     !credentials_are_of_own_page(exchange, &credentials);
     TokenCall *token_call = NEW(TokenCall);
     token_call->call = call;
-    token_call->has_credentials = credentials.kind == CREDENTIALS_TOKEN;
+    /* A browser sends its cookie also to where nobody needs to be signed in; one that is over does no harm.
+     */
+    token_call->is_session = credentials.kind == CREDENTIALS_SESSION;
+    token_call->has_credentials = credentials.kind == CREDENTIALS_TOKEN ||
+                                  (token_call->is_session && call->route->permission != PERMISSION_OPEN);
     memcpy(token_call->hash, credentials.token_hash, sizeof(token_call->hash));
     CredentialKind kind = credentials.kind;
     credentials_done(&credentials);
@@ -378,6 +446,12 @@ void api_call_begin(Api *api, HttpExchange *exchange, const ApiRoute *const *tab
     if (kind == CREDENTIALS_BAD || (kind == CREDENTIALS_NONE && call->route->permission != PERMISSION_OPEN)) {
         free(token_call);
         refuse(call, ERROR_UNAUTHENTICATED, "Unauthorized User");
+        return;
+    }
+    if (is_forged) {
+        free(token_call);
+        refuse(call, ERROR_FORBIDDEN,
+               "A change by a session comes from a page of this host and shows its X-CSRF-Token.");
         return;
     }
     if (kind == CREDENTIALS_PASSWORD && call->route->permission != PERMISSION_OPEN) {

@@ -123,7 +123,10 @@ static const char *name_authentication(const ApiCall *call)
 {
     if (call->authentication)
         return call->authentication;
-    return call->principal.token_id ? arena_format(call->arena, "token:%s", call->principal.token_id) : NULL;
+    if (!call->principal.token_id)
+        return NULL;
+    return arena_format(call->arena, "%s:%s", call->is_session ? "session" : "token",
+                        call->principal.token_id);
 }
 
 int change_record(ApiCall *call, const char *outcome, const char *details, Error *error)

@@ -7,6 +7,7 @@
 
 #include "api/catalog_store.h"
 #include "api/clusters.h"
+#include "api/quotas.h"
 #include "api/resources.h"
 #include "api/sealed_store.h"
 #include "base/string.h"
@@ -184,23 +185,8 @@ static void make_snapshot(Creation *creation)
 
 static int check_quota(ApiCall *call, const Plan *plan, Error *error)
 {
-    TenantGetRow tenant;
-    ClustersLiveUsageRow usage;
-    int r =
-        statement_tenant_get(call->transaction, &(TenantGetParameters){.name = call->tenant}, &tenant, error);
-    if (r > 0)
-        r = statement_clusters_live_usage(
-            call->transaction, &(ClustersLiveUsageParameters){.tenant = call->tenant}, &usage, error);
-    if (r <= 0)
-        return r;
-    if (tenant.maximum_clusters > 0 && usage.clusters + 1 > tenant.maximum_clusters)
-        return error_set(error, ERROR_QUOTA, "The tenant may have %lld clusters and has them.",
-                         (long long)tenant.maximum_clusters);
-    if (tenant.maximum_nodes > 0 && usage.nodes + (int64_t)plan->node_count > tenant.maximum_nodes)
-        return error_set(error, ERROR_QUOTA,
-                         "The tenant may have %lld nodes; %lld are used and this cluster needs %zu.",
-                         (long long)tenant.maximum_nodes, (long long)usage.nodes, plan->node_count);
-    return 0;
+    const int64_t more[_QUOTA_MAX] = {[QUOTA_CLUSTERS] = 1, [QUOTA_NODES] = (int64_t)plan->node_count};
+    return quota_take(call, more, error);
 }
 
 static int insert_cluster(ApiCall *call, Creation *creation, Error *error)

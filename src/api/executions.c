@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "api/api_internal.h"
+#include "api/entitlement.h"
 #include "base/string.h"
 
 enum { PARAMETERS_LIMIT = 64 * 1024 * 1024 };
@@ -17,6 +18,8 @@ static void write_execution(Writer *writer, const ExecutionListRow *row)
     writer_string(writer, "status", row->status);
     writer_string(writer, "error", *row->error ? row->error : NULL);
     writer_string(writer, "created_by", row->created_by);
+    writer_string(writer, "responsible", *row->responsible ? row->responsible : row->created_by);
+    writer_boolean(writer, "is_held", row->is_held);
     writer_time(writer, "created_at", row->created_at);
     writer_time(writer, "started_at", row->started_at);
     writer_time(writer, "ended_at", row->finished_at);
@@ -76,6 +79,8 @@ static int answer_execution(ApiCall *call, const char *id, Error *error)
                                  .status = row.status,
                                  .error = row.error,
                                  .created_by = row.created_by,
+                                 .responsible = row.responsible,
+                                 .is_held = row.is_held,
                                  .created_at = row.created_at,
                                  .started_at = row.started_at,
                                  .finished_at = row.finished_at,
@@ -117,9 +122,25 @@ typedef struct ActionBody {
 
 static const JsonField action_fields[] = {
     {"action", JSON_FIELD_STRING, offsetof(ActionBody, action), JSON_FIELD_REQUIRED, 1, 32,
-     "cancel or force-cancel"},
+     "cancel, force-cancel, or resume for one that stands still"},
     {0},
 };
+
+/* Whoever has it go on may have it done. */
+static int resume(ApiCall *call, Error *error)
+{
+    ExecutionGetRow row;
+    int r = find_execution(call, call->parameters[0], &row, error);
+    if (r >= 0)
+        r = api_object_require(call, &object_execution, permission_of_workflow(row.workflow), error);
+    if (r >= 0)
+        r = engine_resume(call->api->engine, call->transaction, call->tenant, row.id,
+                          call->principal.username, &call->effects, error);
+    if (r < 0)
+        return r;
+    call->audit_object = arena_format(call->arena, "execution:%s", row.id);
+    return answer_execution(call, row.id, error);
+}
 
 static int post_execution(ApiCall *call, Error *error)
 {
@@ -127,9 +148,12 @@ static int post_execution(ApiCall *call, Error *error)
     int r = body_dispatch(call, action_fields, &body, error);
     if (r < 0)
         return r;
+    if (string_equal(body.action, "resume"))
+        return resume(call, error);
     bool is_forced = string_equal(body.action, "force-cancel");
     if (!is_forced && !string_equal(body.action, "cancel"))
-        return error_set_field(error, ERROR_BAD_FIELD, "action", "The actions are cancel and force-cancel.");
+        return error_set_field(error, ERROR_BAD_FIELD, "action",
+                               "The actions are cancel, force-cancel and resume.");
     r = engine_cancel(call->api->engine, call->transaction, call->tenant, call->parameters[0], is_forced,
                       call->principal.username, &call->effects, error);
     if (r < 0)
@@ -277,8 +301,8 @@ const ApiRoute routes_executions[] = {
     ROUTE(GET, "/executions/{id}/plan", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution_plan, NULL,
           200, "The plan that an operation on a cluster runs", .object = &object_execution),
     ROUTE(POST, "/executions/{id}", EXECUTION_CANCEL, NEEDS_TENANT, WRITE, JSON_BODY, post_execution,
-          "execution_cancel", 200, "Cancels an execution", .fields = action_fields,
-          .object = &object_execution),
+          "execution_cancel", 200, "Cancels an execution, or has one go on that stands still",
+          .fields = action_fields, .object = &object_execution),
     ROUTE(GET, "/operations", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, list_operations, NULL, 200,
           "Operations of an execution", .query = query_operations, .object = &object_execution_of_query),
     ROUTE(GET, "/operations/{id}", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_operation, NULL, 200,

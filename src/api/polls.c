@@ -384,6 +384,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
         polls->next_tick = now + TICK;
         expire_leases(api);
         streams_published(api);
+        policies_refresh(api);
     }
     if (polls->next_runnable > 0 && (int64_t)clock_realtime(api->settings.clock) >= polls->next_runnable)
         wake_on_loop(api, NULL);

@@ -23,7 +23,11 @@ typedef struct RouteObject RouteObject;
  * answer. */
 typedef int (*ApiHandler)(ApiCall *call, Error *error);
 
-typedef enum TenantRule { NO_TENANT, NEEDS_TENANT } TenantRule;
+typedef enum TenantRule {
+    NO_TENANT,
+    NEEDS_TENANT,   /* of the header or the token */
+    TENANT_OF_PATH, /* the first parameter */
+} TenantRule;
 typedef enum RouteMode {
     ROUTE_READ,   /* in a read job */
     ROUTE_WRITE,  /* in a write job, audited */
@@ -88,6 +92,12 @@ struct ApiCall {
     bool is_inline;             /* a read on the loop's thread: may use the access cache */
     uint64_t access_generation; /* of the cache, from before the read's snapshot */
     bool must_change_password;  /* signed in with a one-time password: good for nothing else */
+    bool has_second_factor;     /* what was shown was got with a second factor */
+    bool is_session;            /* a cookie was shown, not a token */
+    const char *scope;          /* what the token is limited to, as stored; "" or NULL = nothing */
+    bool is_counted;            /* against the rates of account and tenant */
+    Usec delay;                 /* before a refusal is sent */
+    unsigned retry_after;       /* seconds, for 429 and 503 */
     json_t *body;               /* parsed, for JSON_BODY; an object or NULL when it was empty */
 
     StoreTransaction *transaction;
@@ -126,9 +136,10 @@ struct RouteObject {
 extern const RouteObject object_cluster, object_node, object_execution, object_execution_of_query,
     object_operation, object_document, object_new_document, object_bundle;
 
-extern const ApiRoute routes_system[], routes_access[], routes_tenants[], routes_catalog[], routes_clusters[],
-    routes_executions[], routes_events[], routes_provisioners[], routes_bundles[], routes_audit[],
-    routes_keys[];
+extern const ApiRoute routes_system[], routes_users[], routes_passwords[], routes_tokens[], routes_sessions[],
+    routes_second_factor[], routes_policies[], routes_quotas[], routes_tenants[], routes_catalog[],
+    routes_clusters[], routes_executions[], routes_events[], routes_provisioners[], routes_bundles[],
+    routes_audit[], routes_keys[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 

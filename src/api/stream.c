@@ -9,6 +9,7 @@
 #include "api/rights.h"
 #include "base/log.h"
 #include "base/string.h"
+#include "domain/access/scope.h"
 
 enum { STREAM_PAGE = 256, STREAM_BACKLOG = 128 * 1024 };
 
@@ -88,6 +89,27 @@ static void copy_rows(Subscriber *subscriber, const EventListRow *rows, size_t c
     }
 }
 
+/* The token or session that the stream came by; gone with it. */
+static int check_token(StoreTransaction *transaction, const Subscriber *subscriber, Principal *principal,
+                       Error *error)
+{
+    TokenGetRow token;
+    _cleanup_token_scope_ TokenScope scope = {0};
+    if (!subscriber->token_id)
+        return 0;
+    const int64_t now = (int64_t)store_now(transaction);
+    int r =
+        statement_token_get(transaction, &(TokenGetParameters){.id = subscriber->token_id}, &token, error);
+    if (r < 0)
+        return r;
+    if (r == 0 || token.expires_at <= now ||
+        (token.idle_limit > 0 && token.last_used_at + token.idle_limit <= now) ||
+        token_scope_parse(token.scope, &scope) < 0)
+        return error_set(error, ERROR_UNAUTHENTICATED, "Unauthorized User");
+    token_scope_apply(&scope, subscriber->tenant, principal);
+    return 0;
+}
+
 static int check_rights(StoreTransaction *transaction, const Subscriber *subscriber, Error *error)
 {
     AccessRights rights;
@@ -95,17 +117,13 @@ static int check_rights(StoreTransaction *transaction, const Subscriber *subscri
                         false, &rights, error);
     if (r < 0 || !rights.is_active)
         return r < 0 ? r : error_set(error, ERROR_UNAUTHENTICATED, "Unauthorized User");
-    if (subscriber->token_id) {
-        TokenGetRow token;
-        r = statement_token_get(transaction, &(TokenGetParameters){.id = subscriber->token_id}, &token,
-                                error);
-        if (r <= 0 || token.expires_at <= (int64_t)store_now(transaction))
-            return r < 0 ? r : error_set(error, ERROR_UNAUTHENTICATED, "Unauthorized User");
-    }
     Principal principal = {.username = subscriber->username,
                            .tenant = subscriber->tenant,
                            .is_member = rights.is_member,
                            .rights = rights.permissions};
+    r = check_token(transaction, subscriber, &principal, error);
+    if (r < 0)
+        return r;
     AccessVerdict verdict = access_decide(&principal, subscriber->permission, NULL);
     return access_verdict_to_error(&verdict, NULL, error);
 }

@@ -18,6 +18,8 @@ ERROR_ROW(IMPOSSIBLE, "layout_impossible", "constraint_error", 400, 65, false,
 ERROR_ROW(GAVE_UP, "layout_gave_up", "constraint_error", 400, 75, false,
           "the solver's step budget ran out before an answer")
 ERROR_ROW(UNAUTHENTICATED, "unauthenticated", "unauthorized_error", 401, 77, false, "no valid credentials")
+ERROR_ROW(SECOND_FACTOR, "second_factor_required", "unauthorized_error", 401, 77, false,
+          "a code of the second factor is needed")
 ERROR_ROW(FORBIDDEN, "forbidden", "forbidden_error", 403, 77, false, "the caller lacks the permission")
 ERROR_ROW(NOT_FOUND, "not_found", "not_found_error", 404, 66, false, "no such object for this caller")
 ERROR_ROW(METHOD_NOT_ALLOWED, "method_not_allowed", "method_not_allowed_error", 405, 64, false,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Accounts, tenants, tokens. */
+/* Accounts and tenants. */
 
 #include <inttypes.h>
 
@@ -13,8 +13,10 @@ static const ViewField user_view[] = {
     {"ACTIVE", "active", FIELD_FLAG, IN_BOTH},
     {"LOCKED", "is_locked", FIELD_FLAG, IN_BOTH},
     {"NEW PASSWORD DUE", "must_change_password", FIELD_FLAG, IN_DETAILS | MAY_LACK},
+    {"SECOND FACTOR", "has_second_factor", FIELD_FLAG, IN_BOTH},
     {"TENANTS", "tenants", FIELD_MAP, IN_DETAILS | MAY_LACK},
     {"CREATED", "created_at", FIELD_TIME, IN_BOTH},
+    {"FIRST SIGN-IN", "first_login_at", FIELD_TIME, IN_DETAILS | MAY_LACK},
     {"LAST SIGN-IN", "last_login_at", FIELD_TIME, IN_BOTH | MAY_LACK},
     {0},
 };
@@ -26,22 +28,11 @@ static const ViewField tenant_view[] = {
     {"USERS", "users", FIELD_MAP, IN_DETAILS | MAY_LACK},
     {0},
 };
-static const ViewField token_view[] = {
-    {"TOKEN", "id", FIELD_STRONG, IN_BOTH},
-    {"USER", "username", FIELD_TEXT, IN_BOTH},
-    {"TENANT", "tenant", FIELD_TEXT, IN_BOTH | MAY_LACK},
-    {"DESCRIPTION", "description", FIELD_TEXT, IN_BOTH | MAY_LACK | MAY_SHRINK},
-    {"CREATED", "created_at", FIELD_TIME, IN_BOTH},
-    {"USED", "last_used", FIELD_TIME, IN_BOTH | MAY_LACK},
-    {"EXPIRES", "expiration_date", FIELD_TIME, IN_BOTH},
-    {0},
-};
-
 /* Accounts ---------------------------------------------------------------------------------- */
 
 static int whoami(Cli *cli, Error *error)
 {
-    return cli_show_object(cli, "/user", user_view, error);
+    return cli_show_object(cli, "/user?_get_data=true", user_view, error);
 }
 
 static int users_list(Cli *cli, Error *error)
@@ -51,7 +42,7 @@ static int users_list(Cli *cli, Error *error)
 
 static int users_show(Cli *cli, Error *error)
 {
-    _cleanup_free_ char *path = cli_path("/users/%s", cli_argument(cli, 0));
+    _cleanup_free_ char *path = cli_path("/users/%s?_get_data=true", cli_argument(cli, 0));
     return cli_show_object(cli, path, user_view, error);
 }
 
@@ -137,25 +128,59 @@ static int users_create(Cli *cli, Error *error)
     return MIN(r, 0);
 }
 
-static int change_user(Cli *cli, bool is_active, Error *error)
+static int change_user(Cli *cli, const char *path, const json_t *body, const char *done, Error *error)
 {
-    _cleanup_json_ json_t *answer = NULL, *body = json_pack("{s:b}", "active", is_active);
-    _cleanup_free_ char *path = cli_path("/users/%s", cli_argument(cli, 0));
+    _cleanup_json_ json_t *answer = NULL;
     int r = cli_request(cli, "POST", path, body, &answer, error);
     if (r >= 0)
-        cli_done(cli, answer, "'%s' is %s.", cli_argument(cli, 0),
-                 is_active ? "active" : "not active: every right is gone at once");
+        cli_done(cli, answer, "'%s' %s.", cli_argument(cli, 0), done);
     return MIN(r, 0);
+}
+
+static int set_active(Cli *cli, const char *action, const char *done, Error *error)
+{
+    _cleanup_json_ json_t *body = json_pack("{s:s}", "action", action);
+    _cleanup_free_ char *path = cli_path("/users/active/%s", cli_argument(cli, 0));
+    return change_user(cli, path, body, done, error);
 }
 
 static int users_activate(Cli *cli, Error *error)
 {
-    return change_user(cli, true, error);
+    return set_active(cli, "activate", "is active", error);
 }
 
 static int users_deactivate(Cli *cli, Error *error)
 {
-    return change_user(cli, false, error);
+    return set_active(cli, "deactivate", "is not active: every right is gone at once", error);
+}
+
+static int users_unlock(Cli *cli, Error *error)
+{
+    _cleanup_free_ char *path = cli_path("/users/unlock/%s", cli_argument(cli, 0));
+    return change_user(cli, path, NULL, "can sign in again", error);
+}
+
+static int users_set_role(Cli *cli, Error *error)
+{
+    _cleanup_json_ json_t *body = json_pack("{s:s}", "role", cli_argument(cli, 1));
+    _cleanup_free_ char *path = cli_path("/users/%s", cli_argument(cli, 0));
+    return change_user(cli, path, body, "has another role", error);
+}
+
+static int users_reset_password(Cli *cli, Error *error)
+{
+    _cleanup_json_ json_t *answer = NULL, *body = json_object();
+    _cleanup_free_ char *path = cli_path("/users/%s/password", cli_argument(cli, 0));
+    int r = cli_request(cli, "POST", path, body, &answer, error);
+    if (r >= 0 && !cli_show_raw(cli, answer)) {
+        _cleanup_free_ char *when =
+            time_relative(json_text_at(answer, "expires_at"), clock_realtime(&system_clock));
+        (void)printf("%s\n", json_text_at(answer, "one_time_password"));
+        (void)fprintf(stderr, "It is shown only now, and good for choosing another, %s at the latest.\n",
+                      when);
+    }
+    wipe_member(answer, "one_time_password");
+    return MIN(r, 0);
 }
 
 static int users_delete(Cli *cli, Error *error)
@@ -198,7 +223,7 @@ static int users_password(Cli *cli, Error *error)
     if (r >= 0)
         r = cli_change_password(cli, path, NULL, password, error);
     if (r >= 0)
-        cli_done(cli, NULL, "The password of '%s' is set; all its tokens ended.", user);
+        cli_done(cli, NULL, "The password of '%s' is set, for one use; all its tokens ended.", user);
     return r;
 }
 
@@ -241,6 +266,56 @@ static int tenants_delete(Cli *cli, Error *error)
     return MIN(r, 0);
 }
 
+static const ViewField quota_view[] = {
+    {"CLUSTERS", "clusters.used", FIELD_NUMBER, IN_BOTH},
+    {"AT MOST", "clusters.maximum", FIELD_NUMBER, IN_BOTH},
+    {"NODES", "nodes.used", FIELD_NUMBER, IN_BOTH},
+    {"AT MOST", "nodes.maximum", FIELD_NUMBER, IN_BOTH},
+    {"RUNNING TASKS", "running_tasks.used", FIELD_NUMBER, IN_BOTH},
+    {"AT MOST", "running_tasks.maximum", FIELD_NUMBER, IN_BOTH},
+    {"BUNDLES", "bundle_bytes.used", FIELD_BYTES, IN_BOTH},
+    {"AT MOST", "bundle_bytes.maximum", FIELD_BYTES, IN_BOTH},
+    {0},
+};
+
+/* 0 is no limit. */
+static int tenants_quotas(Cli *cli, Error *error)
+{
+    _cleanup_free_ char *path = cli_path("/tenants/%s/quotas", cli_argument(cli, 0));
+    return cli_show_object(cli, path, quota_view, error);
+}
+
+static int read_quota(const Cli *cli, const char *option, const char *member, json_t *body, Error *error)
+{
+    const char *text = cli_option(cli, option);
+    uint64_t value;
+    if (!text)
+        return 0;
+    if (string_to_bytes(text, &value) < 0 || value > INT64_MAX)
+        return error_set(error, ERROR_BAD_REQUEST, "--%s takes a number; 0 is no limit", option);
+    return json_object_set_new(body, member, json_integer((json_int_t)value));
+}
+
+static int tenants_set_quotas(Cli *cli, Error *error)
+{
+    _cleanup_json_ json_t *answer = NULL, *body = json_object();
+    _cleanup_free_ char *path = cli_path("/tenants/%s/quotas", cli_argument(cli, 0));
+    int r = read_quota(cli, "clusters", "clusters", body, error);
+    if (r >= 0)
+        r = read_quota(cli, "nodes", "nodes", body, error);
+    if (r >= 0)
+        r = read_quota(cli, "running-tasks", "running_tasks", body, error);
+    if (r >= 0)
+        r = read_quota(cli, "bundles", "bundle_bytes", body, error);
+    if (r >= 0 && json_object_size(body) == 0)
+        r = error_set(error, ERROR_BAD_REQUEST, "say which: --clusters, --nodes, --running-tasks, --bundles");
+    if (r >= 0)
+        r = cli_request(cli, "PATCH", path, body, &answer, error);
+    if (r >= 0)
+        cli_done(cli, answer, "The quotas of '%s' are set.", cli_argument(cli, 0));
+    return MIN(r, 0);
+}
+
 static int tenants_add_user(Cli *cli, Error *error)
 {
     const char *tenant = cli_argument(cli, 0), *user = cli_argument(cli, 1), *role = cli_option(cli, "role");
@@ -261,58 +336,6 @@ static int tenants_remove_user(Cli *cli, Error *error)
     int r = cli_request(cli, "DELETE", "/tenants/users", body, NULL, error);
     if (r >= 0)
         cli_done(cli, NULL, "'%s' is no longer in '%s'.", user, tenant);
-    return MIN(r, 0);
-}
-
-/* Tokens ------------------------------------------------------------------------------------ */
-
-static int tokens_list(Cli *cli, Error *error)
-{
-    return cli_show_list(cli, "/tokens", token_view, "No tokens.", error);
-}
-
-static int set_expiry(const Cli *cli, json_t *body, Error *error)
-{
-    const char *life = cli_option(cli, "life");
-    int64_t milliseconds;
-    char text[TIMESTAMP_SIZE];
-    if (!life)
-        return 0;
-    if (string_to_milliseconds(life, &milliseconds) < 0 || milliseconds <= 0)
-        return error_set_field(error, ERROR_BAD_REQUEST, "--life", "must be a time such as 12h or 30d");
-    timestamp_format(clock_realtime(&system_clock) + (Usec)milliseconds * USEC_PER_MSEC, text);
-    (void)json_object_set_new(body, "expiration_date", json_string(text));
-    return 0;
-}
-
-static int tokens_create(Cli *cli, Error *error)
-{
-    const char *description = cli_option(cli, "description");
-    _cleanup_json_ json_t *answer = NULL, *body = json_object();
-    if (description)
-        (void)json_object_set_new(body, "description", json_string(description));
-    if (cli->profile.tenant)
-        (void)json_object_set_new(body, "tenant", json_string(cli->profile.tenant));
-    int r = set_expiry(cli, body, error);
-    if (r >= 0)
-        r = cli_request(cli, "POST", "/tokens", body, &answer, error);
-    if (r >= 0 && !cli_show_raw(cli, answer)) {
-        _cleanup_free_ char *value = text_safe(json_text_at(answer, "value"));
-        _cleanup_free_ char *when =
-            time_relative(json_text_at(answer, "expiration_date"), clock_realtime(&system_clock));
-        (void)printf("%s\n", value);
-        (void)fprintf(stderr, "It is shown only now, and expires %s.\n", when);
-    }
-    wipe_member(answer, "value");
-    return MIN(r, 0);
-}
-
-static int tokens_revoke(Cli *cli, Error *error)
-{
-    _cleanup_free_ char *path = cli_path("/tokens/%s", cli_argument(cli, 0));
-    int r = cli_request(cli, "DELETE", path, NULL, NULL, error);
-    if (r >= 0)
-        cli_done(cli, NULL, "Revoked the token %s.", cli_argument(cli, 0));
     return MIN(r, 0);
 }
 
@@ -339,23 +362,31 @@ static const Option description_options[] = {
     {.name = "description", .argument = "TEXT", .help = "what it is for"},
     {.name = NULL},
 };
+static const Option quota_options[] = {
+    {.name = "clusters", .argument = "N", .help = "clusters at most; 0 is no limit"},
+    {.name = "nodes", .argument = "N", .help = "nodes at most"},
+    {.name = "running-tasks", .argument = "N", .help = "steps at a time at most"},
+    {.name = "bundles", .argument = "BYTES", .help = "of uploaded bundles at most, e.g. 512M"},
+    {.name = NULL},
+};
 static const Option role_options[] = {
     {.name = "role", .argument = "ROLE", .help = "manager, user (default), operations or viewer"},
     {.name = NULL},
 };
-static const Option token_options[] = {
-    {.name = "description", .argument = "TEXT", .help = "what it is for"},
-    {.name = "life", .argument = "TIME", .help = "until it expires, e.g. 12h (30d)"},
-    {.name = NULL},
-};
-
 const CliVerb verbs_accounts[] = {
     {"whoami", "", 0, 0, SESSION, whoami, NULL, "one's own account, role and tenants", NULL},
     {"users list", "", 0, 0, SESSION, users_list, limit_options, "accounts", NULL},
     {"users show", "NAME", 1, 1, SESSION, users_show, NULL, "one account with its tenants", NULL},
     {"users create", "NAME", 1, 1, SESSION, users_create, create_user_options, "make an account", NULL},
     {"users password", "[NAME]", 0, 1, SESSION, users_password, password_options,
-     "change one's own password, or set another's", "All tokens of the account end with its old password."},
+     "change one's own password, or set another's",
+     "All tokens and sessions of the account end with its old password. What is set for another is good for "
+     "choosing a new one."},
+    {"users reset-password", "NAME", 1, 1, SESSION, users_reset_password, NULL,
+     "give an account a password for one use; it is shown once", NULL},
+    {"users set-role", "NAME ROLE", 2, 2, SESSION, users_set_role, NULL,
+     "give an account another system role", NULL},
+    {"users unlock", "NAME", 1, 1, SESSION, users_unlock, NULL, "end the lock-out of an account", NULL},
     {"users activate", "NAME", 1, 1, SESSION, users_activate, NULL, "give an account its rights back", NULL},
     {"users deactivate", "NAME", 1, 1, SESSION, users_deactivate, NULL,
      "take all rights of an account at once", NULL},
@@ -365,13 +396,13 @@ const CliVerb verbs_accounts[] = {
     {"tenants show", "NAME", 1, 1, SESSION, tenants_show, NULL, "one tenant with its members", NULL},
     {"tenants create", "NAME", 1, 1, SESSION, tenants_create, description_options, "make a tenant", NULL},
     {"tenants delete", "NAME", 1, 1, SESSION, tenants_delete, yes_options, "remove an empty tenant", NULL},
+    {"tenants quotas", "NAME", 1, 1, SESSION, tenants_quotas, NULL,
+     "what a tenant has, and may have at most (0: no limit)", NULL},
+    {"tenants set-quotas", "NAME", 1, 1, SESSION, tenants_set_quotas, quota_options,
+     "change what a tenant may have; what it has stays", NULL},
     {"tenants add-user", "TENANT USER", 2, 2, SESSION, tenants_add_user, role_options,
      "put an account into a tenant, or change its role there", NULL},
     {"tenants remove-user", "TENANT USER", 2, 2, SESSION, tenants_remove_user, NULL,
      "take an account out of a tenant", NULL},
-    {"tokens list", "", 0, 0, SESSION, tokens_list, limit_options, "one's own tokens", NULL},
-    {"tokens create", "", 0, 0, SESSION, tokens_create, token_options, "make a token; it is shown once",
-     "The token alone goes to standard output, e.g. into a file that only a service can read."},
-    {"tokens revoke", "ID", 1, 1, SESSION, tokens_revoke, NULL, "end a token at once", NULL},
     {0},
 };

@@ -59,6 +59,8 @@ static const ViewField execution_view[] = {
     {"RUNNING", "running_operations", FIELD_NUMBER, IN_DETAILS},
     {"FAILED", "failed_operations", FIELD_NUMBER, IN_BOTH},
     {"UNDECIDED", "undecided_operations", FIELD_NUMBER, IN_DETAILS},
+    {"STANDS STILL", "is_held", FIELD_FLAG, IN_DETAILS},
+    {"ANSWERED FOR BY", "responsible", FIELD_TEXT, IN_DETAILS},
     {"BY", "created_by", FIELD_TEXT, IN_BOTH},
     {"CREATED", "created_at", FIELD_TIME, IN_BOTH},
     {"ENDED", "ended_at", FIELD_TIME, IN_BOTH | MAY_LACK},
@@ -395,6 +397,16 @@ static int executions_show(Cli *cli, Error *error)
     return show_tasks(cli, cli_argument(cli, 0), error);
 }
 
+static int executions_resume(Cli *cli, Error *error)
+{
+    _cleanup_json_ json_t *answer = NULL, *body = json_pack("{s:s}", "action", "resume");
+    _cleanup_free_ char *path = cli_path("/executions/%s", cli_argument(cli, 0));
+    int r = cli_request(cli, "POST", path, body, &answer, error);
+    if (r >= 0)
+        cli_done(cli, answer, "The execution goes on.");
+    return MIN(r, 0);
+}
+
 static int executions_cancel(Cli *cli, Error *error)
 {
     return cancel_execution(cli, cli_argument(cli, 0), error);
@@ -476,6 +488,11 @@ const CliVerb verbs_clusters[] = {
      "executions, newest first", NULL},
     {"executions show", "ID", 1, 1, SESSION, executions_show, state_options, "one execution with its tasks",
      NULL},
+    {"executions resume", "ID", 1, 1, SESSION, executions_resume, NULL,
+     "have an execution go on that stands still",
+     "An execution stands still when who had it done has lost the right to it. Whoever has it go on must "
+     "have "
+     "that right, and answers for it from then on."},
     {"executions cancel", "ID", 1, 1, SESSION, executions_cancel, cancel_options, "cancel an execution",
      NULL},
     {0},

@@ -9,7 +9,7 @@
 #include "base/string.h"
 #include "cli/cli.h"
 
-enum { VERBS_MAX = 128 };
+enum { VERBS_MAX = 160 };
 
 const Option cli_global_options[] = {
     {.name = "output", .letter = 'o', .argument = "FORMAT", .help = "table (for people), json or yaml"},
@@ -23,9 +23,10 @@ const Option cli_global_options[] = {
     {.name = NULL},
 };
 
-static const CliVerb *const tables[] = {verbs_session, verbs_clusters, verbs_changes,      verbs_nodes,
-                                        verbs_catalog, verbs_bundles,  verbs_provisioners, verbs_accounts,
-                                        verbs_keys,    verbs_audit,    verbs_system,       verbs_completion};
+static const CliVerb *const tables[] = {verbs_session,     verbs_clusters, verbs_changes,      verbs_nodes,
+                                        verbs_catalog,     verbs_bundles,  verbs_provisioners, verbs_accounts,
+                                        verbs_credentials, verbs_keys,     verbs_audit,        verbs_system,
+                                        verbs_completion};
 
 static const char epilogue[] =
     "FILES\n"

@@ -170,10 +170,25 @@ static json_t *token_request(const Profile *profile)
     return body;
 }
 
+/* The code is asked for when the manager wants one; it is good for one request. */
+static int ask_code(Cli *cli, Error *error)
+{
+    _cleanup_secret_ Secret *code = NULL;
+    error_clear(error);
+    cli->has_second_factor = true;
+    int r = cli_option(cli, "password-stdin")
+                ? stdin_secret(&code, error)
+                : terminal_ask_secret("Code of the second factor, or a recovery code: ", &code, error);
+    if (r >= 0)
+        http_client_set_header(cli->client, "Second-Factor", (const char *)secret_bytes(code));
+    return r;
+}
+
 static int ask_token_for_tenant(Cli *cli, Profile *profile, Error *error)
 {
     _cleanup_json_ json_t *answer = NULL, *body = token_request(profile);
     int r = cli_request(cli, "POST", "/tokens", body, &answer, error);
+    http_client_set_header(cli->client, "Second-Factor", NULL);
     if (r < 0 && error->code == ERROR_UNAUTHENTICATED) {
         error_clear(error);
         return error_set(error, ERROR_UNAUTHENTICATED,
@@ -206,6 +221,29 @@ static void choose_tenant(Profile *profile, const json_t *user)
     profile->tenant = string_duplicate(is_in_default ? DEFAULT_TENANT : name);
 }
 
+/* A code is spent by one request, so the tenant is looked for with the token that it gave. */
+static int ask_token_with_code(Cli *cli, Profile *profile, Error *error)
+{
+    bool is_guess = !profile->tenant;
+    int r = ask_code(cli, error);
+    if (r >= 0)
+        r = ask_token_for_tenant(cli, profile, error);
+    if (r < 0 || !is_guess)
+        return r;
+    _cleanup_json_ json_t *user = NULL;
+    _cleanup_(http_client_free_pointer) HttpClient *client = NULL;
+    r = cli_connect(profile, &client, error);
+    if (r < 0)
+        return r;
+    HttpClient *before = cli->client;
+    cli->client = client;
+    r = cli_get(cli, "/user?_get_data=true", &user, error);
+    cli->client = before;
+    if (r >= 0)
+        choose_tenant(profile, user);
+    return MIN(r, 0);
+}
+
 static int ask_token(Cli *cli, Profile *profile, Error *error)
 {
     _cleanup_json_ json_t *user = NULL;
@@ -213,14 +251,16 @@ static int ask_token(Cli *cli, Profile *profile, Error *error)
     if (is_guess)
         profile->tenant = string_duplicate(DEFAULT_TENANT);
     int r = ask_token_for_tenant(cli, profile, error);
-    if (r >= 0 || !is_guess)
-        return r;
-    free(profile->tenant);
-    profile->tenant = NULL;
-    if (error->code != ERROR_NOT_FOUND)
+    if (r < 0 && is_guess) {
+        free(profile->tenant);
+        profile->tenant = NULL;
+    }
+    if (r < 0 && error->code == ERROR_SECOND_FACTOR)
+        return ask_token_with_code(cli, profile, error);
+    if (r >= 0 || !is_guess || error->code != ERROR_NOT_FOUND)
         return r;
     error_clear(error);
-    r = cli_get(cli, "/user", &user, error);
+    r = cli_get(cli, "/user?_get_data=true", &user, error);
     if (r < 0)
         return r;
     choose_tenant(profile, user);
@@ -240,11 +280,13 @@ static int login_with_password(Cli *cli, Profile *profile, Error *error)
     set_basic(cli->client, profile->user, password);
     http_client_set_header(cli->client, "Tenant", NULL);
     r = ask_token(cli, profile, error);
-    if (r >= 0 || error->code != ERROR_FORBIDDEN || !must_change(cli))
+    if (r >= 0 || error->code != ERROR_FORBIDDEN || !(cli->has_second_factor || must_change(cli)))
         return r;
     error_clear(error);
     (void)fprintf(stderr, "This password was for one use; choose your own now.\n");
     r = cli_new_password(cli, profile->user, &changed, error);
+    if (r >= 0 && cli->has_second_factor) /* each is good once: wait for the next */
+        r = ask_code(cli, error);
     if (r >= 0)
         r = cli_change_password(cli, "/user/password", password, changed, error);
     if (r < 0)
@@ -267,7 +309,7 @@ static int login_with_token(Cli *cli, Profile *profile, Error *error)
     profile->token = TAKE_PTR(token);
     r = cli_connect(profile, &cli->client, error);
     if (r >= 0)
-        r = cli_get(cli, "/user", &answer, error);
+        r = cli_get(cli, "/user?_get_data=true", &answer, error);
     if (r >= 0)
         replace(&profile->user, json_text_at(answer, "username"));
     if (r >= 0 && !profile->tenant)
@@ -505,7 +547,8 @@ static const Option login_options[] = {
      .argument = "SHA256",
      .help = "fetch the CA certificate from the manager; its fingerprint must be this"},
     {.name = "system-ca", .help = "the CAs of this system vouch for the manager"},
-    {.name = "password-stdin", .help = "read the password from standard input"},
+    {.name = "password-stdin",
+     .help = "read the password from standard input; on a second line the code of the second factor"},
     {.name = "token-stdin", .help = "read a token made elsewhere from standard input, instead of a password"},
     {.name = NULL},
 };

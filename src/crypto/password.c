@@ -51,3 +51,15 @@ bool password_needs_rehash(const char *hash)
     return !hash || strlen(hash) >= crypto_pwhash_STRBYTES ||
            crypto_pwhash_str_needs_rehash(hash, operations, memory) != 0;
 }
+
+/* Letters that are not mistaken for others; some 135 bits. */
+Secret *password_generate(Random *random)
+{
+    static const char letters[] = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    char text[PASSWORD_GENERATED_LENGTH];
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = letters[random_below(random, sizeof(letters) - 1)];
+    Secret *password = secret_new(text, sizeof(text));
+    memory_wipe(text, sizeof(text));
+    return password;
+}

@@ -44,8 +44,9 @@ void engine_effects_reset(EngineEffects *effects)
         free(effects->changes[i].provisioner_id);
     }
     effects->change_count = 0;
-    effects->last_event = 0;
+    effects->has_events = false;
     effects->has_runnable = false;
+    effects->was_limited = false;
 }
 
 void engine_effects_done(EngineEffects *effects)

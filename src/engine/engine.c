@@ -86,10 +86,13 @@ EngineDecision engine_decision_from_string(const char *text)
 void engine_apply(Engine *engine, EngineEffects *effects)
 {
     Usec deadline = clock_monotonic(engine->settings.clock) + engine->settings.lease;
+    bool is_room = false;
     ASSERT(pthread_mutex_lock(&engine->lock) == 0);
+    engine->is_limited |= effects->was_limited;
     for (size_t i = 0; i < effects->change_count; i++) {
         const struct EngineLeaseChange *change = &effects->changes[i];
         if (change->attempt == 0) {
+            is_room |= engine->is_limited;
             (void)string_map_remove(engine->leases, change->task);
             continue;
         }
@@ -103,9 +106,9 @@ void engine_apply(Engine *engine, EngineEffects *effects)
     }
     ASSERT(pthread_mutex_unlock(&engine->lock) == 0);
 
-    if (effects->last_event > 0 && engine->settings.published)
-        engine->settings.published(effects->last_event, engine->settings.userdata);
-    if (effects->has_runnable && engine->settings.wake)
+    if (effects->has_events && engine->settings.published)
+        engine->settings.published(engine->settings.userdata);
+    if ((effects->has_runnable || is_room) && engine->settings.wake)
         engine->settings.wake(engine->settings.userdata);
     engine_effects_reset(effects);
 }

@@ -38,8 +38,12 @@ typedef struct EngineSettings {
     int maximum_failures; /* of a task that does not say; 0 = 3 */
     /* Called by engine_apply() without the lock: there may be tasks to hand out. */
     void (*wake)(void *userdata);
-    /* Called by engine_apply(): events up to this sequence are committed. */
-    void (*published)(int64_t sequence, void *userdata);
+    /* Called by engine_apply(): there are new events. */
+    void (*published)(void *userdata);
+    /* In the job that hands out tasks, before the first of an execution: 1 when who answers for it may still
+     * have it done, else 0, and it then stands still until somebody entitled has it go on. NULL = always. */
+    int (*is_entitled)(StoreTransaction *transaction, const char *tenant, const char *username,
+                       const char *cluster_id, const char *workflow, void *userdata, Error *error);
     void *userdata;
 } EngineSettings;
 
@@ -56,8 +60,8 @@ typedef struct EngineEffects {
         bool is_recovered;
     } * changes;
     size_t change_count, change_capacity;
-    int64_t last_event;
-    bool has_runnable;
+    bool has_events, has_runnable;
+    bool was_limited; /* tasks were kept back by a quota: the end of any lease may make room for them */
 } EngineEffects;
 /* Jobs may run more than once: called at the start of each run. */
 void engine_effects_reset(EngineEffects *effects);
@@ -144,6 +148,11 @@ int engine_give_back(Engine *engine, StoreTransaction *transaction, const char *
  * it. ERROR_CONFLICT when it has ended. */
 int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
                   bool is_forced, const char *actor, EngineEffects *effects, Error *error);
+
+/* An execution that stands still goes on; the actor, whose right to it was checked, answers for it from now
+ * on. ERROR_CONFLICT when it does not stand still. */
+int engine_resume(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
+                  const char *actor, EngineEffects *effects, Error *error);
 
 typedef enum EngineDecision {
     ENGINE_DECISION_RETRY, /* run the step again */

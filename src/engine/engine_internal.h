@@ -17,6 +17,7 @@ struct Engine {
     EngineSettings settings;
     pthread_mutex_t lock; /* over leases */
     StringMap *leases;    /* task id to HeldLease */
+    bool is_limited;      /* a quota has kept tasks back since the start; under the lock */
     bool has_recovered;   /* leases may be there that no heartbeat has named since the start */
 };
 
@@ -37,8 +38,14 @@ typedef struct ExecutionProgress {
     int64_t finished, leased, failed, undecided; /* to add */
 } ExecutionProgress;
 
-/* What many tasks of one job share and is written once at its end: the counters of their executions, the
- * audit records. In the transaction's arena. */
+/* A task that has succeeded, and the node it held ('' = none). */
+typedef struct ReleasedTask {
+    TaskKey key;
+    const char *node_id;
+} ReleasedTask;
+
+/* What many tasks of one job share and is done once at its end: the counters of their executions, the audit
+ * records, what waits for them. In the transaction's arena. */
 typedef struct TransitionBatch {
     struct PendingProgress {
         const char *tenant, *execution_id;
@@ -47,7 +54,9 @@ typedef struct TransitionBatch {
     size_t pending_count, pending_capacity;
     AuditRecord *records;
     size_t record_count, record_capacity;
-    const char *tenant, *execution_id; /* the execution that was looked up last */
+    ReleasedTask *released;
+    size_t released_count, released_capacity;
+    const char *entitled_execution; /* whose right to go on was asked for last, and is there */
 } TransitionBatch;
 
 typedef struct Transition {
@@ -71,9 +80,8 @@ void effects_release(EngineEffects *effects, const char *execution_id, int64_t n
 
 /* transitions.c */
 int transition_begin_execution(Transition *transition, const char *tenant, const char *cluster_id);
-int transition_release_node(Transition *transition, const char *tenant, const char *node_id);
-/* Counts down the successors of a task that has succeeded; joins that this ends are added to *progress. */
-int transition_release_successors(Transition *transition, TaskKey key, ExecutionProgress *progress);
+/* Room for one more in an array of the arena; what was there stays. */
+void *transition_grow(Transition *transition, void *items, size_t count, size_t *capacity, size_t item_size);
 /* Adds to the counters; ends the execution when nothing is left to wait for. In a batch: at its end. */
 int transition_progress(Transition *transition, const char *tenant, const char *execution_id,
                         ExecutionProgress progress);
@@ -84,6 +92,21 @@ int transition_stop_execution(Transition *transition, const char *tenant, const 
                               const char *status, const char *reason, ExecutionProgress progress);
 int transition_record_task(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id,
                            const char *state, const char *severity, const char *message);
+
+/* report.c */
+int transition_find_task(Transition *transition, TaskKey key, TasksForReportRow *ret_row); /* 1 = found */
+
+/* release.c */
+/* The node of a task that has succeeded goes to the next, and its successors are counted down; joins that
+ * this ends are added to *progress. In a batch: at its end, for all of its tasks. */
+int transition_release(Transition *transition, TaskKey key, const char *node_id, ExecutionProgress *progress);
+int transition_release_batch(Transition *transition);
+/* The tasks of a fresh execution that wait for nothing. */
+int transition_release_roots(Transition *transition, TaskKey key, ExecutionProgress *progress);
+
+/* hold.c: 1 when who answers for the execution may still have it done; otherwise it stands still from now on
+ * and the answer is 0. */
+int execution_check_entitled(Transition *transition, const char *tenant, const char *execution_id);
 
 /* node_state.c */
 int node_state_begin(Transition *transition, const char *tenant, const char *cluster_id, const char *node_id,

@@ -43,20 +43,60 @@ static int describe(Transition *transition, const TasksLeaseRow *row, const char
     return r;
 }
 
+/* Nobody may have this done any more: the task waits with its execution. */
+static int take_back(Transition *transition, const TasksLeaseRow *row)
+{
+    int r = statement_task_offer_again(
+        transition->transaction,
+        &(TaskOfferAgainParameters){.tenant = row->tenant,
+                                    .execution_id = row->execution_id,
+                                    .number = row->number,
+                                    .attempt = row->attempt,
+                                    .not_before = (int64_t)store_now(transition->transaction)},
+        transition->error);
+    return MIN(r, 0);
+}
+
+/* How many more tasks the tenant may have handed out, of those that are wanted; its counters do not know yet
+ * of what this job has handed out. */
+static int find_room(Transition *transition, const char *tenant, const EngineLease *leases, size_t count,
+                     unsigned *wanted)
+{
+    TenantTaskRoomRow row;
+    int r = statement_tenant_task_room(transition->transaction, &(TenantTaskRoomParameters){.tenant = tenant},
+                                       &row, transition->error);
+    if (r <= 0 || row.maximum_running_tasks == 0)
+        return MIN(r, 0);
+    int64_t room = row.maximum_running_tasks - row.running_tasks;
+    for (size_t i = 0; i < count; i++)
+        room -= string_equal(leases[i].tenant, tenant);
+    transition->effects->was_limited |= room < (int64_t)*wanted;
+    *wanted = (unsigned)MAX(MIN(room, (int64_t)*wanted), (int64_t)0);
+    return 0;
+}
+
 static int lease_of_tenant(Transition *transition, const char *tenant, const char *provisioner_id,
                            int64_t epoch, unsigned maximum, EngineLease *leases, size_t *count)
 {
     TasksLeaseRow *rows;
-    size_t row_count;
-    int r = statement_tasks_lease(transition->transaction,
-                                  &(TasksLeaseParameters){.tenant = tenant,
-                                                          .provisioner_id = provisioner_id,
-                                                          .epoch = epoch,
-                                                          .now = (int64_t)store_now(transition->transaction),
-                                                          .maximum = maximum},
-                                  &rows, &row_count, transition->error);
-    for (size_t i = 0; i < row_count && r >= 0; i++)
-        r = describe(transition, &rows[i], provisioner_id, &leases[(*count)++]);
+    size_t row_count = 0;
+    int r = find_room(transition, tenant, leases, *count, &maximum);
+    if (r < 0 || maximum == 0)
+        return r;
+    r = statement_tasks_lease(transition->transaction,
+                              &(TasksLeaseParameters){.tenant = tenant,
+                                                      .provisioner_id = provisioner_id,
+                                                      .epoch = epoch,
+                                                      .now = (int64_t)store_now(transition->transaction),
+                                                      .maximum = maximum},
+                              &rows, &row_count, transition->error);
+    for (size_t i = 0; i < row_count && r >= 0; i++) {
+        r = execution_check_entitled(transition, tenant, rows[i].execution_id);
+        if (r == 0)
+            r = take_back(transition, &rows[i]);
+        else if (r > 0)
+            r = describe(transition, &rows[i], provisioner_id, &leases[(*count)++]);
+    }
     return r < 0 ? r : (int)row_count;
 }
 
@@ -127,7 +167,7 @@ static int cancel_returned(Transition *transition, TaskKey key, const char *clus
     return r;
 }
 
-static int offer_again(Transition *transition, TaskKey key, const TaskForReportRow *task, const char *reason)
+static int offer_again(Transition *transition, TaskKey key, const TasksForReportRow *task, const char *reason)
 {
     ExecutionGetRow execution;
     int r = statement_execution_get(transition->transaction,
@@ -157,7 +197,7 @@ static int offer_again(Transition *transition, TaskKey key, const TaskForReportR
 
 /* Finds a task that is leased with this attempt; 0 when it is not. */
 static int find_leased(Transition *transition, const char *task, int64_t attempt, TaskKey *ret_key,
-                       TaskForReportRow *ret_row)
+                       TasksForReportRow *ret_row)
 {
     char execution_id[ID_SIZE];
     int64_t number;
@@ -170,10 +210,7 @@ static int find_leased(Transition *transition, const char *task, int64_t attempt
         return r;
     *ret_key =
         (TaskKey){owner.tenant, arena_string(store_arena(transition->transaction), execution_id), number};
-    r = statement_task_for_report(
-        transition->transaction,
-        &(TaskForReportParameters){.tenant = owner.tenant, .execution_id = execution_id, .number = number},
-        ret_row, transition->error);
+    r = transition_find_task(transition, *ret_key, ret_row);
     if (r <= 0)
         return r;
     return string_equal(ret_row->state, "leased") && ret_row->attempt == attempt;
@@ -185,7 +222,7 @@ int engine_expire(Engine *engine, StoreTransaction *transaction, const EngineExp
     Transition transition = {
         .engine = engine, .transaction = transaction, .effects = effects, .error = error, .actor = "system"};
     TaskKey key;
-    TaskForReportRow task;
+    TasksForReportRow task;
     int r = find_leased(&transition, expired->task, expired->attempt, &key, &task);
     if (r < 0)
         return r;
@@ -210,7 +247,7 @@ int engine_give_back(Engine *engine, StoreTransaction *transaction, const char *
                              .actor =
                                  arena_format(store_arena(transaction), "provisioner:%s", provisioner_id)};
     TaskKey key;
-    TaskForReportRow task;
+    TasksForReportRow task;
     int r = find_leased(&transition, task_id, attempt, &key, &task);
     if (r <= 0)
         return r;

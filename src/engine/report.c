@@ -11,7 +11,7 @@ enum { ERROR_MESSAGE_LIMIT = 2000 };
 /* A task that is being reported on. */
 typedef struct Reported {
     TaskKey key;
-    TaskForReportRow row;
+    TasksForReportRow row;
     bool was_leased; /* else it needed a decision */
 } Reported;
 
@@ -20,34 +20,19 @@ static int64_t now(const Transition *transition)
     return (int64_t)store_now(transition->transaction);
 }
 
-static int find_task(Transition *transition, const char *tenant, const char *task, Reported *reported)
+int transition_find_task(Transition *transition, TaskKey key, TasksForReportRow *ret_row)
 {
-    char execution_id[ID_SIZE];
-    int64_t number;
-    if (!engine_task_parse(task, execution_id, &number))
-        return 0;
-    TransitionBatch *batch = transition->batch;
-    if (!tenant && batch && batch->execution_id && string_equal(batch->execution_id, execution_id)) {
-        tenant = batch->tenant;
-    } else if (!tenant) {
-        ExecutionTenantRow owner;
-        int r = statement_execution_tenant(transition->transaction,
-                                           &(ExecutionTenantParameters){.id = execution_id}, &owner,
-                                           transition->error);
-        if (r <= 0)
-            return r;
-        tenant = owner.tenant;
-    }
-    reported->key =
-        (TaskKey){tenant, arena_string(store_arena(transition->transaction), execution_id), number};
-    if (batch) {
-        batch->tenant = tenant;
-        batch->execution_id = reported->key.execution_id;
-    }
-    return statement_task_for_report(
-        transition->transaction,
-        &(TaskForReportParameters){.tenant = tenant, .execution_id = execution_id, .number = number},
-        &reported->row, transition->error);
+    TasksForReportRow *rows;
+    size_t count;
+    int r = statement_tasks_for_report(transition->transaction,
+                                       &(TasksForReportParameters){.tenant = key.tenant,
+                                                                   .execution_id = key.execution_id,
+                                                                   .numbers = {&key.number, 1}},
+                                       &rows, &count, transition->error);
+    if (r < 0 || count == 0)
+        return MIN(r, 0);
+    *ret_row = rows[0];
+    return 1;
 }
 
 static int finish(Transition *transition, const Reported *reported, const char *state, const char *error_code,
@@ -100,11 +85,9 @@ static int succeed(Transition *transition, const Reported *reported, const char 
                               reported->row.action, reported->row.service, result);
     if (r >= 0)
         r = record(transition, reported, "task_succeeded", "info", "");
-    if (r >= 0)
-        r = transition_release_node(transition, reported->key.tenant, reported->row.node_id);
     ExecutionProgress progress = ending(reported);
     if (r >= 0)
-        r = transition_release_successors(transition, reported->key, &progress);
+        r = transition_release(transition, reported->key, reported->row.node_id, &progress);
     if (r >= 0)
         r = transition_progress(transition, reported->key.tenant, reported->key.execution_id, progress);
     return r;
@@ -248,18 +231,71 @@ static int settle(Transition *transition, const Reported *reported, const Engine
     }
 }
 
-static int settle_report(Transition *transition, const char *provisioner_id, int64_t epoch,
-                         const EngineReport *report)
+/* The tasks of the execution that report `first` names, for it and those after it. */
+static int find_of_execution(Transition *transition, Reported *reported, size_t first, size_t count)
 {
-    Reported reported = {.was_leased = true};
-    int r = find_task(transition, NULL, report->task, &reported);
+    const char *execution_id = reported[first].key.execution_id;
+    ExecutionTenantRow owner = {0};
+    int r = statement_execution_tenant(
+        transition->transaction, &(ExecutionTenantParameters){.id = execution_id}, &owner, transition->error);
     if (r <= 0)
         return r;
-    if (!string_equal(reported.row.state, "leased") || reported.row.attempt != report->attempt ||
-        !string_equal(reported.row.provisioner_id, provisioner_id) || reported.row.epoch != epoch)
+    int64_t *numbers = arena_allocate_array(store_arena(transition->transaction), count, sizeof(*numbers));
+    StoreIntegers list = {numbers, 0};
+    for (size_t i = first; i < count; i++)
+        if (string_equal(reported[i].key.execution_id, execution_id))
+            numbers[list.count++] = reported[i].key.number;
+    TasksForReportRow *rows;
+    size_t row_count;
+    r = statement_tasks_for_report(
+        transition->transaction,
+        &(TasksForReportParameters){.tenant = owner.tenant, .execution_id = execution_id, .numbers = list},
+        &rows, &row_count, transition->error);
+    for (size_t i = first; i < count && r >= 0; i++) {
+        if (!string_equal(reported[i].key.execution_id, execution_id))
+            continue;
+        reported[i].key.tenant = owner.tenant;
+        for (size_t row = 0; row < row_count; row++)
+            if (rows[row].number == reported[i].key.number)
+                reported[i].row = rows[row];
+    }
+    return r;
+}
+
+/* What is not there, or no id at all, has no state. */
+static int find_reported(Transition *transition, const EngineReport *reports, Reported *reported,
+                         size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char execution_id[ID_SIZE] = "";
+        reported[i] = (Reported){.was_leased = true, .row.state = ""};
+        (void)engine_task_parse(reports[i].task, execution_id, &reported[i].key.number);
+        reported[i].key.execution_id = arena_string(store_arena(transition->transaction), execution_id);
+    }
+    int r = 0;
+    for (size_t i = 0; i < count && r >= 0; i++)
+        if (*reported[i].key.execution_id && !reported[i].key.tenant)
+            r = find_of_execution(transition, reported, i, count);
+    return MIN(r, 0);
+}
+
+static int settle_report(Transition *transition, const char *provisioner_id, int64_t epoch,
+                         const Reported *reported, const EngineReport *report)
+{
+    if (!string_equal(reported->row.state, "leased") || reported->row.attempt != report->attempt ||
+        !string_equal(reported->row.provisioner_id, provisioner_id) || reported->row.epoch != epoch)
         return 0;
-    r = settle(transition, &reported, report);
+    int r = settle(transition, reported, report);
     return r < 0 ? r : 1;
+}
+
+/* Whoever reports on the same task again is late. */
+static void mark_settled(Reported *reported, size_t count, const TaskKey *key)
+{
+    for (size_t i = 0; i < count; i++)
+        if (reported[i].key.number == key->number &&
+            string_equal(reported[i].key.execution_id, key->execution_id))
+            reported[i].row.state = "";
 }
 
 int engine_report_many(Engine *engine, StoreTransaction *transaction, const char *provisioner_id,
@@ -274,13 +310,16 @@ int engine_report_many(Engine *engine, StoreTransaction *transaction, const char
                              .actor =
                                  arena_format(store_arena(transaction), "provisioner:%s", provisioner_id),
                              .batch = &batch};
-    for (size_t i = 0; i < count; i++) {
-        int r = settle_report(&transition, provisioner_id, epoch, &reports[i]);
-        if (r < 0)
-            return r;
+    Reported *reported =
+        arena_allocate_array(store_arena(transaction), MAX(count, (size_t)1), sizeof(*reported));
+    int r = find_reported(&transition, reports, reported, count);
+    for (size_t i = 0; i < count && r >= 0; i++) {
+        r = settle_report(&transition, provisioner_id, epoch, &reported[i], &reports[i]);
         ret_is_accepted[i] = r == 1;
+        if (r == 1)
+            mark_settled(reported + i + 1, count - i - 1, &reported[i].key);
     }
-    return transition_flush(&transition);
+    return r < 0 ? r : transition_flush(&transition);
 }
 
 int engine_report(Engine *engine, StoreTransaction *transaction, const char *provisioner_id, int64_t epoch,
@@ -315,10 +354,8 @@ int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *ten
             transaction, &(TasksLeasedOfExecutionParameters){.tenant = tenant, .execution_id = execution_id},
             &rows, &count, error);
         for (size_t i = 0; i < count && r >= 0; i++) {
-            Reported reported = {.was_leased = true};
-            char task[TASK_ID_SIZE];
-            task_id_format(task, execution_id, rows[i].number);
-            r = find_task(&transition, tenant, task, &reported);
+            Reported reported = {.key = {tenant, execution_id, rows[i].number}, .was_leased = true};
+            r = transition_find_task(&transition, reported.key, &reported.row);
             if (r > 0)
                 r = cancelled(&transition, &reported);
         }
@@ -335,8 +372,14 @@ int engine_decide(Engine *engine, StoreTransaction *transaction, const char *ten
 {
     Transition transition = {
         .engine = engine, .transaction = transaction, .effects = effects, .error = error, .actor = actor};
+    char execution_id[ID_SIZE];
     Reported reported = {.was_leased = false};
-    int r = find_task(&transition, tenant, task, &reported);
+    int r = 0;
+    if (engine_task_parse(task, execution_id, &reported.key.number)) {
+        reported.key.tenant = tenant;
+        reported.key.execution_id = arena_string(store_arena(transaction), execution_id);
+        r = transition_find_task(&transition, reported.key, &reported.row);
+    }
     if (r < 0)
         return r;
     if (r == 0)

@@ -40,7 +40,6 @@ static int64_t now(const Transition *transition)
 int engine_publish(StoreTransaction *transaction, const EngineEvent *event, EngineEffects *effects,
                    Error *error)
 {
-    EventInsertRow row;
     int r = statement_event_insert(transaction,
                                    &(EventInsertParameters){.tenant = event->tenant,
                                                             .time = (int64_t)store_now(transaction),
@@ -52,15 +51,14 @@ int engine_publish(StoreTransaction *transaction, const EngineEvent *event, Engi
                                                             .task = event->task,
                                                             .message = event->message,
                                                             .data = event->data ?: "{}"},
-                                   &row, error);
+                                   error);
     if (r < 0)
         return r;
-    effects->last_event = MAX(effects->last_event, row.sequence);
+    effects->has_events = true;
     return 0;
 }
 
-/* Room for one more; what was there stays. */
-static void *grow(Transition *transition, void *items, size_t count, size_t *capacity, size_t item_size)
+void *transition_grow(Transition *transition, void *items, size_t count, size_t *capacity, size_t item_size)
 {
     if (count < *capacity)
         return items;
@@ -74,8 +72,8 @@ static void *grow(Transition *transition, void *items, size_t count, size_t *cap
 static void batch_add_record(Transition *transition, const AuditRecord *record)
 {
     TransitionBatch *batch = transition->batch;
-    batch->records =
-        grow(transition, batch->records, batch->record_count, &batch->record_capacity, sizeof(*record));
+    batch->records = transition_grow(transition, batch->records, batch->record_count, &batch->record_capacity,
+                                     sizeof(*record));
     batch->records[batch->record_count++] = *record;
 }
 
@@ -88,8 +86,8 @@ static void batch_add_progress(Transition *transition, const char *tenant, const
     while (i > 0 && !string_equal(batch->pending[i - 1].execution_id, execution_id))
         i--;
     if (i == 0) {
-        batch->pending = grow(transition, batch->pending, batch->pending_count, &batch->pending_capacity,
-                              sizeof(*batch->pending));
+        batch->pending = transition_grow(transition, batch->pending, batch->pending_count,
+                                         &batch->pending_capacity, sizeof(*batch->pending));
         batch->pending[batch->pending_count++] =
             (struct PendingProgress){.tenant = tenant, .execution_id = execution_id, .progress = progress};
         return;
@@ -103,8 +101,8 @@ static void batch_add_progress(Transition *transition, const char *tenant, const
 
 int transition_flush(Transition *transition)
 {
+    int r = transition_release_batch(transition);
     TransitionBatch *batch = TAKE_PTR(transition->batch);
-    int r = 0;
     for (size_t i = 0; i < batch->pending_count && r >= 0; i++)
         r = transition_progress(transition, batch->pending[i].tenant, batch->pending[i].execution_id,
                                 batch->pending[i].progress);
@@ -164,140 +162,6 @@ static int set_cluster_status(Transition *transition, const char *tenant, const 
                           transition->effects, transition->error);
 }
 
-/* Ready; runnable at once when its node is free or it has none. */
-static int make_ready(Transition *transition, TaskKey key, const char *node_id)
-{
-    bool is_runnable = true;
-    if (*node_id) {
-        int r = statement_node_take(
-            transition->transaction,
-            &(NodeTakeParameters){.tenant = key.tenant, .node_id = node_id, .number = key.number},
-            transition->error);
-        if (r < 0)
-            return r;
-        is_runnable = r == 1;
-    }
-    transition->effects->has_runnable |= is_runnable;
-    int r = statement_task_set_ready(transition->transaction,
-                                     &(TaskSetReadyParameters){.tenant = key.tenant,
-                                                               .execution_id = key.execution_id,
-                                                               .number = key.number,
-                                                               .is_runnable = is_runnable,
-                                                               .not_before = now(transition),
-                                                               .ready_at = now(transition)},
-                                     transition->error);
-    return r < 0 ? r : 0;
-}
-
-static int finish_join(Transition *transition, TaskKey key)
-{
-    int r = statement_task_finish(transition->transaction,
-                                  &(TaskFinishParameters){.tenant = key.tenant,
-                                                          .execution_id = key.execution_id,
-                                                          .number = key.number,
-                                                          .state = "succeeded",
-                                                          .error_code = "",
-                                                          .error_message = "",
-                                                          .result = "{}",
-                                                          .finished_at = now(transition)},
-                                  transition->error);
-    return r < 0 ? r : 0;
-}
-
-/* Numbers of tasks that have ended and whose successors are still to be counted down. */
-typedef struct Frontier {
-    int64_t *numbers;
-    size_t count, capacity;
-} Frontier;
-
-static void frontier_push(Frontier *frontier, int64_t number)
-{
-    if (frontier->count == frontier->capacity) {
-        frontier->capacity = MAX(frontier->capacity * 2, (size_t)8);
-        frontier->numbers = memory_resize_array(frontier->numbers, frontier->capacity, sizeof(int64_t));
-    }
-    frontier->numbers[frontier->count++] = number;
-}
-
-static int enter(Transition *transition, TaskKey key, const char *kind, const char *node_id,
-                 Frontier *frontier, ExecutionProgress *progress)
-{
-    if (!string_equal(kind, "join"))
-        return make_ready(transition, key, node_id);
-    progress->finished++;
-    frontier_push(frontier, key.number);
-    return finish_join(transition, key);
-}
-
-static int release_successors(Transition *transition, TaskKey key, Frontier *frontier,
-                              ExecutionProgress *progress)
-{
-    TasksSuccessorsRow *rows;
-    size_t count;
-    int r = statement_tasks_successors(transition->transaction,
-                                       &(TasksSuccessorsParameters){.tenant = key.tenant,
-                                                                    .execution_id = key.execution_id,
-                                                                    .predecessor = key.number},
-                                       &rows, &count, transition->error);
-    bool is_waiting_on = false; /* for others */
-    for (size_t i = 0; i < count && r >= 0; i++) {
-        if (rows[i].waiting_for > 1)
-            is_waiting_on = true;
-        else
-            r = enter(transition, (TaskKey){key.tenant, key.execution_id, rows[i].number}, rows[i].kind,
-                      rows[i].node_id, frontier, progress);
-    }
-    if (r >= 0 && is_waiting_on)
-        r = statement_tasks_count_down(transition->transaction,
-                                       &(TasksCountDownParameters){.tenant = key.tenant,
-                                                                   .execution_id = key.execution_id,
-                                                                   .predecessor = key.number},
-                                       transition->error);
-    return MIN(r, 0);
-}
-
-static int drain_frontier(Transition *transition, TaskKey key, Frontier *frontier,
-                          ExecutionProgress *progress)
-{
-    while (frontier->count > 0) {
-        int64_t number = frontier->numbers[--frontier->count];
-        int r = release_successors(transition, (TaskKey){key.tenant, key.execution_id, number}, frontier,
-                                   progress);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-int transition_release_successors(Transition *transition, TaskKey key, ExecutionProgress *progress)
-{
-    Frontier frontier = {0};
-    frontier_push(&frontier, key.number);
-    int r = drain_frontier(transition, key, &frontier, progress);
-    free(frontier.numbers);
-    return r;
-}
-
-static int release_roots(Transition *transition, TaskKey key, ExecutionProgress *progress)
-{
-    TasksRootsRow *rows;
-    size_t count;
-    int r =
-        statement_tasks_roots(transition->transaction,
-                              &(TasksRootsParameters){.tenant = key.tenant, .execution_id = key.execution_id},
-                              &rows, &count, transition->error);
-    if (r < 0)
-        return r;
-    Frontier frontier = {0};
-    for (size_t i = 0; i < count && r >= 0; i++)
-        r = enter(transition, (TaskKey){key.tenant, key.execution_id, rows[i].number}, rows[i].kind,
-                  rows[i].node_id, &frontier, progress);
-    if (r >= 0)
-        r = drain_frontier(transition, key, &frontier, progress);
-    free(frontier.numbers);
-    return r;
-}
-
 int transition_begin_execution(Transition *transition, const char *tenant, const char *cluster_id)
 {
     ExecutionNextPendingRow next;
@@ -325,37 +189,10 @@ int transition_begin_execution(Transition *transition, const char *tenant, const
     if (r < 0)
         return r;
     ExecutionProgress progress = {0};
-    r = release_roots(transition, (TaskKey){tenant, next.id, 0}, &progress);
+    r = transition_release_roots(transition, (TaskKey){tenant, next.id, 0}, &progress);
     if (r < 0)
         return r;
     return transition_progress(transition, tenant, next.id, progress);
-}
-
-int transition_release_node(Transition *transition, const char *tenant, const char *node_id)
-{
-    if (!*node_id)
-        return 0;
-    TaskNextOnNodeRow next;
-    int r = statement_task_next_on_node(transition->transaction,
-                                        &(TaskNextOnNodeParameters){.tenant = tenant, .node_id = node_id},
-                                        &next, transition->error);
-    if (r < 0)
-        return r;
-    int64_t number = r == 1 ? next.number : 0;
-    r = statement_node_set_active(
-        transition->transaction,
-        &(NodeSetActiveParameters){.tenant = tenant, .node_id = node_id, .number = number},
-        transition->error);
-    if (r < 0 || number == 0)
-        return MIN(r, 0);
-    transition->effects->has_runnable = true;
-    r = statement_task_set_runnable(transition->transaction,
-                                    &(TaskSetRunnableParameters){.tenant = tenant,
-                                                                 .execution_id = next.execution_id,
-                                                                 .number = number,
-                                                                 .not_before = now(transition)},
-                                    transition->error);
-    return MIN(r, 0);
 }
 
 static int finish_execution(Transition *transition, const char *tenant, const char *id,

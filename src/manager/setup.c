@@ -9,11 +9,11 @@
 #include "base/secret.h"
 #include "crypto/password.h"
 #include "custody/keeper_client.h"
+#include "domain/policy/policy.h"
 #include "engine/audit_trail.h"
 #include "manager/identity.h"
 #include "store/statements.h"
 
-enum { PASSWORD_LENGTH = 24 };
 static const Usec KEEPER_TIMEOUT = 10 * USEC_PER_SEC;
 static const char ADMINISTRATOR[] = "admin";
 
@@ -21,18 +21,6 @@ typedef struct FirstAccount {
     char hash[PASSWORD_HASH_SIZE];
     bool is_made;
 } FirstAccount;
-
-/* Letters that are not mistaken for others; some 135 bits. */
-static Secret *make_password(void)
-{
-    static const char letters[] = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
-    char text[PASSWORD_LENGTH];
-    for (size_t i = 0; i < sizeof(text); i++)
-        text[i] = letters[random_below(&system_random, sizeof(letters) - 1)];
-    Secret *password = secret_new(text, sizeof(text));
-    memory_wipe(text, sizeof(text));
-    return password;
-}
 
 static int make_first_rows(StoreTransaction *transaction, void *context, Error *error)
 {
@@ -43,6 +31,8 @@ static int make_first_rows(StoreTransaction *transaction, void *context, Error *
     if (r < 0 || users.total > 0)
         return MIN(r, 0);
     int64_t now = (int64_t)store_now(transaction);
+    const int64_t first_password_life =
+        policy_describe(POLICY_ONE_TIME_PASSWORD_LIFE)->initial * (int64_t)USEC_PER_SEC;
     r = statement_tenant_insert(transaction,
                                 &(TenantInsertParameters){.name = "default_tenant",
                                                           .description = "The tenant of the beginning",
@@ -54,7 +44,8 @@ static int make_first_rows(StoreTransaction *transaction, void *context, Error *
                                                           .password_hash = account->hash,
                                                           .role = "sys_admin",
                                                           .must_change_password = 1,
-                                                          .created_at = now},
+                                                          .created_at = now,
+                                                          .password_expires_at = now + first_password_life},
                                   error);
     if (r >= 0)
         r = statement_membership_put(transaction,
@@ -89,7 +80,7 @@ static int make_first_account(Store *store, Error *error)
     int r = store_run(store, STORE_READ, has_accounts, &is_there, error);
     if (r < 0 || is_there)
         return r;
-    _cleanup_secret_ Secret *password = make_password();
+    _cleanup_secret_ Secret *password = password_generate(&system_random);
     FirstAccount account = {0};
     r = password ? password_hash(password, account.hash) : -ENOMEM;
     if (r < 0)
@@ -98,7 +89,7 @@ static int make_first_account(Store *store, Error *error)
     if (r >= 0 && account.is_made) {
         (void)printf("First administrator: %s\nOne-time password:   ", ADMINISTRATOR);
         (void)fwrite(secret_bytes(password), 1, secret_size(password), stdout);
-        (void)printf("\nIt is not shown again; change it after the first sign-in.\n");
+        (void)printf("\nIt is not shown again, and expires in three days: sign in and change it before.\n");
         (void)fflush(stdout);
     }
     return r;

@@ -16,8 +16,9 @@ typedef struct StatementRows StatementRows;
 /* Every function but `disconnect` fills *error when it returns negative. */
 typedef struct StoreBackend {
     const char *name;
-    /* One thread may write; it collects jobs into one transaction. */
-    bool has_single_writer;
+    unsigned batch_maximum;     /* jobs that the writer puts into one transaction */
+    bool reads_in_place;        /* store_read() */
+    char list_open, list_close; /* around the values of a list that is a parameter */
     /* Checks and notes the location once, before any connection. */
     int (*prepare)(Store *store, const char *location, Error *error);
     int (*connect)(Store *store, StoreAccess access, StoreConnection **ret_connection, Error *error);
@@ -25,6 +26,8 @@ typedef struct StoreBackend {
     int (*begin)(StoreConnection *connection, StoreAccess access, Error *error);
     /* Checks at the end of a job what would otherwise fail the whole commit. */
     int (*settle)(StoreConnection *connection, Error *error);
+    /* Waits for statements that were sent ahead. NULL = they are never. */
+    int (*collect)(StoreConnection *connection, Error *error);
     /* May set store_fail(). After a failure the transaction may be open or not. */
     int (*commit)(StoreConnection *connection, Error *error);
     void (*roll_back)(StoreConnection *connection);
@@ -52,7 +55,11 @@ struct StoreConnection {
     Store *store;
     Arena *arena;
     bool has_watched_change; /* in the open transaction, undone or not */
-    bool wants_retry;        /* set by the backend: the transaction lost a race and may be run again */
+    /* Set by the backend: the transaction lost a race and may be run again. */
+    bool wants_retry;
+    /* Set by the backend: a COMMIT was refused for what a job did, and nothing of the transaction is there.
+     */
+    bool is_commit_refused;
 };
 
 struct StoreTransaction {
@@ -107,7 +114,7 @@ struct Store {
     char *location; /* without the scheme; wiped at the end, for it may have a password */
     bool is_memory; /* one connection only */
     bool is_synchronous;
-    StoreQueue reads, writes; /* `writes` is not used without a single writer */
+    StoreQueue reads, writes;
     StoreThread *threads;
     size_t thread_count;
     StoreConnection *connection; /* of a synchronous store */
@@ -163,8 +170,9 @@ typedef struct StatementValue {
     StoreBlob blob;
 } StatementValue;
 
-int statement_get_parameter(const StatementDescription *statement, size_t index, const void *parameters,
-                            StatementValue *ret_value, Error *error);
+/* Lists become text in the connection's arena: a JSON array or an array literal. */
+int statement_get_parameter(const StoreConnection *connection, const StatementDescription *statement,
+                            size_t index, const void *parameters, StatementValue *ret_value, Error *error);
 
 /* Where rows go: a fixed row (one) or an array in the arena (many). */
 struct StatementRows {

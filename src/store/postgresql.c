@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* PostgreSQL: each thread of the pool has its own connection, statements are prepared by name when first
- * used. Jobs that write are SERIALIZABLE, so that a job sees the same world as on SQLite; what loses a race
- * is run again by store_run_on(). A connection that was lost is made again with growing pauses, during which
- * jobs are refused at once; a job that lost it before its COMMIT was sent is run again.
+/* PostgreSQL: each thread has its own connection, statements are prepared by name when first used. One thread
+ * writes, so that jobs do not lose to each other and events get their numbers in the order of their commits;
+ * its transactions are SERIALIZABLE nevertheless, for others may write too, and what loses a race is run
+ * again. A connection that was lost is made again with growing pauses, during which jobs are refused at once;
+ * a job that lost it before its COMMIT was sent is run again.
+ *
+ * Round trips are what a job costs. So the connection is in libpq's pipeline mode: what has no answer that
+ * somebody waits for (BEGIN, savepoints, statements of the kind `send`) is only sent, and collect() takes all
+ * answers when one is needed, or at the job's end. After a failure the server skips the rest up to the
+ * synchronisation point that collect() sets, so the first failure is the one that counts.
+ *
+ * The planner knows nothing about tables that have just been filled, and then reads them whole; everything
+ * that the writer does has an index to go by, so there it is told not to.
  *
  * The connection string must name the host, and sslmode=verify-full unless that is a Unix socket; nothing
  * that decides where the connection goes is taken from the environment. */
@@ -23,6 +32,8 @@ enum {
     KEYWORDS_MAXIMUM = 64,
     BACKOFF_FIRST_USEC = 100 * 1000,
     BACKOFF_LAST_USEC = 10 * 1000 * 1000,
+    PENDING_MAXIMUM = 256,   /* answers that may be outstanding */
+    PENDING_FLUSH_EVERY = 8, /* the server begins before the client has all of it together */
 };
 
 /* Object ids of PostgreSQL's own types, fixed since its beginnings. */
@@ -33,15 +44,23 @@ enum {
     TYPE_INT2 = 21,
     TYPE_INT4 = 23,
     TYPE_TEXT = 25,
+    TYPE_TEXT_ARRAY = 1009,
+    TYPE_INT8_ARRAY = 1016,
     TYPE_NUMERIC = 1700
 };
 
 typedef struct PostgresqlConnection {
     StoreConnection common;
+    StoreAccess access;
     PGconn *handle; /* NULL = not connected */
     bool *is_prepared;
     Usec backoff, retry_at; /* monotonic */
     bool is_committing;
+    unsigned savepoints;
+    /* What was sent and not answered yet: texts that tell what failed. */
+    const char *pending[PENDING_MAXIMUM];
+    size_t pending_count;
+    bool has_sent_statements; /* not only control of the transaction is pending */
 } PostgresqlConnection;
 
 /* The store's backend_data. */
@@ -83,6 +102,8 @@ static void drop(PostgresqlConnection *connection)
     if (connection->handle)
         PQfinish(connection->handle);
     connection->handle = NULL;
+    connection->pending_count = 0;
+    connection->has_sent_statements = false;
 }
 
 static int fail_lost(PostgresqlConnection *connection, Error *error)
@@ -129,13 +150,149 @@ static void clear_result(PGresult **result)
 }
 #define _cleanup_result_ _cleanup_(clear_result)
 
-static int command(PostgresqlConnection *connection, const char *sql, Error *error)
+/* --- sending ahead --- */
+
+static const char commit_command[] = "COMMIT";
+
+/* The rest of an answer that is not wanted any more. */
+static void cancel(PostgresqlConnection *connection)
+{
+    char message[256];
+    PGcancel *handle = PQgetCancel(connection->handle);
+    if (handle)
+        (void)PQcancel(handle, message, sizeof(message));
+    PQfreeCancel(handle);
+}
+
+static int read_rows(const PGresult *result, StatementRows *rows, Error *error);
+
+/* Whose answer is taken, and where to. */
+typedef struct Answer {
+    const StatementDescription *statement; /* NULL = nobody asks for it */
+    StatementRows *rows;
+    int64_t affected;
+} Answer;
+
+static int read_answer(PostgresqlConnection *connection, const char *what, PGresult *result, Answer *answer,
+                       Error *error)
+{
+    const ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_PIPELINE_ABORTED) /* after a failure, which was told */
+        return -EIO;
+    if (status != PGRES_SINGLE_TUPLE && status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
+        return fail(connection, what, result, error);
+    if (what == commit_command && !string_equal(PQcmdStatus(result), commit_command))
+        return error_set(error, ERROR_INTERNAL, "The database rolled a job back");
+    if (!answer)
+        return 0;
+    int r = answer->rows ? read_rows(result, answer->rows, error) : 0;
+    if (r >= 0 && status != PGRES_SINGLE_TUPLE && answer->statement->is_write)
+        (void)string_to_i64(PQcmdTuples(result), 0, INT64_MAX, &answer->affected);
+    if (r < 0 && status == PGRES_SINGLE_TUPLE)
+        cancel(connection);
+    return r;
+}
+
+/* Takes the results of one thing that was sent; row by row where there may be many, so that a limit is kept
+ * without having them all. */
+static int take_results(PostgresqlConnection *connection, const char *what, Answer *answer, Error *error)
+{
+    int r = 0;
+    if (answer && answer->statement->kind == STATEMENT_MANY)
+        (void)PQsetSingleRowMode(connection->handle);
+    while (connection->handle) {
+        _cleanup_result_ PGresult *result = PQgetResult(connection->handle);
+        if (!result)
+            break;
+        if (r >= 0) /* else it is drained only */
+            r = read_answer(connection, what, result, answer, error);
+    }
+    return r;
+}
+
+/* Waits for all that was sent, and says what failed first. `answer` belongs to the last of it. */
+static int collect(PostgresqlConnection *connection, Answer *answer, Error *error)
+{
+    const size_t count = connection->pending_count;
+    connection->pending_count = 0;
+    connection->has_sent_statements = false;
+    if (!connection->handle)
+        return fail_lost(connection, error);
+    if (count == 0)
+        return 0;
+    if (!PQpipelineSync(connection->handle))
+        return fail_lost(connection, error);
+    int r = 0;
+    Error later = ERROR_INIT;
+    for (size_t i = 0; i < count && connection->handle; i++) {
+        const bool is_last = i + 1 == count;
+        const int taken = take_results(connection, connection->pending[i], is_last && r >= 0 ? answer : NULL,
+                                       r >= 0 ? error : &later);
+        r = r < 0 ? r : taken;
+    }
+    if (!connection->handle)
+        return r;
+    _cleanup_result_ PGresult *synchronised = PQgetResult(connection->handle);
+    if (PQresultStatus(synchronised) != PGRES_PIPELINE_SYNC)
+        return fail_lost(connection, r >= 0 ? error : &later);
+    return r;
+}
+
+/* Notes that something was sent; `what` must live until it is collected. */
+static int note_sent(PostgresqlConnection *connection, int is_sent, const char *what, Error *error)
+{
+    if (!is_sent)
+        return fail_lost(connection, error);
+    connection->pending[connection->pending_count++] = what;
+    return 0;
+}
+
+static int make_room(PostgresqlConnection *connection, Error *error)
+{
+    if (!connection->handle)
+        return fail_lost(connection, error);
+    return connection->pending_count < PENDING_MAXIMUM ? 0 : collect(connection, NULL, error);
+}
+
+static int send_command(PostgresqlConnection *connection, const char *sql, Error *error)
+{
+    int r = make_room(connection, error);
+    if (r < 0)
+        return r;
+    return note_sent(connection, PQsendQueryParams(connection->handle, sql, 0, NULL, NULL, NULL, NULL, 0),
+                     sql, error);
+}
+
+/* Scripts and descriptions are not for the pipeline. */
+static int leave_pipeline(PostgresqlConnection *connection, Error *error)
+{
+    int r = collect(connection, NULL, error);
+    if (r >= 0 && !PQexitPipelineMode(connection->handle))
+        r = fail_lost(connection, error);
+    return r;
+}
+
+static int enter_pipeline(PostgresqlConnection *connection, int r, Error *error)
+{
+    if (connection->handle && !PQenterPipelineMode(connection->handle))
+        return fail_lost(connection, error);
+    return r;
+}
+
+/* Several commands, outside of the pipeline. */
+static int run_commands(PostgresqlConnection *connection, const char *what, const char *sql, Error *error)
 {
     _cleanup_result_ PGresult *result = PQexec(connection->handle, sql);
-    ExecStatusType status = PQresultStatus(result);
+    const ExecStatusType status = PQresultStatus(result);
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-        return fail(connection, sql, result, error);
+        return fail(connection, what, result, error);
     return 0;
+}
+
+static int run_apart(PostgresqlConnection *connection, const char *what, const char *sql, Error *error)
+{
+    int r = leave_pipeline(connection, error);
+    return r < 0 ? r : enter_pipeline(connection, run_commands(connection, what, sql, error), error);
 }
 
 /* --- connecting --- */
@@ -221,6 +378,9 @@ static const char session_settings[] = "SET statement_timeout = '30s';"
                                        "SET standard_conforming_strings = on;"
                                        "SET bytea_output = hex;"
                                        "SET timezone = 'UTC'";
+static const char writer_settings[] = "SET plan_cache_mode = force_generic_plan;"
+                                      "SET enable_seqscan = off;"
+                                      "SET jit = off";
 
 static void ignore_notice(_unused_ void *context, _unused_ const char *message) {}
 
@@ -238,7 +398,10 @@ static int set_up(PostgresqlConnection *connection, Error *error)
                          OLDEST_SERVER / 10000);
     if (!string_equal(PQparameterStatus(handle, "server_encoding"), "UTF8"))
         return error_set(error, ERROR_CONFIGURATION, "The database must have the encoding UTF8");
-    return command(connection, session_settings, error);
+    int r = run_commands(connection, "settings", session_settings, error);
+    if (r >= 0 && connection->access == STORE_WRITE)
+        r = run_commands(connection, "settings", writer_settings, error);
+    return r < 0 ? r : enter_pipeline(connection, r, error);
 }
 
 static int open_handle(PostgresqlConnection *connection, Error *error)
@@ -310,12 +473,13 @@ static void postgresql_disconnect(StoreConnection *common)
 
 /* The first one must work, so that a wrong setting is seen at the start; the others connect when they have
  * work. */
-static int postgresql_connect(Store *store, _unused_ StoreAccess access, StoreConnection **ret_connection,
+static int postgresql_connect(Store *store, StoreAccess access, StoreConnection **ret_connection,
                               Error *error)
 {
     PostgresqlState *state = store->backend_data;
     PostgresqlConnection *connection = NEW(PostgresqlConnection);
     connection->common.store = store;
+    connection->access = access;
     connection->is_prepared = NEW_ARRAY(bool, store->schema->statement_count);
     if (!state->has_connected) {
         int r = open_handle(connection, error);
@@ -346,29 +510,36 @@ static int postgresql_begin(StoreConnection *common, StoreAccess access, Error *
     int r = ensure_connected(connection, error);
     if (r < 0)
         return r;
-    return command(connection,
-                   access == STORE_WRITE ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
-                                         : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-                   error);
+    connection->savepoints = 0;
+    return send_command(connection,
+                        access == STORE_WRITE ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
+                                              : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                        error);
 }
 
-static int postgresql_settle(_unused_ StoreConnection *connection, _unused_ Error *error)
+static int postgresql_collect(StoreConnection *connection, Error *error)
 {
-    return 0; /* the commit is this job's alone and tells */
+    return collect(postgresql_connection(connection), NULL, error);
 }
 
 static int postgresql_commit(StoreConnection *common, Error *error)
 {
     PostgresqlConnection *connection = postgresql_connection(common);
     connection->is_committing = true;
-    _cleanup_result_ PGresult *result = PQexec(connection->handle, "COMMIT");
-    int r = 0;
-    if (PQresultStatus(result) != PGRES_COMMAND_OK)
-        r = fail(connection, "COMMIT", result, error);
-    else if (!string_equal(PQcmdStatus(result), "COMMIT"))
-        r = error_set(error, ERROR_INTERNAL, "The database rolled a job back");
+    int r = send_command(connection, commit_command, error);
+    if (r >= 0)
+        r = collect(connection, NULL, error);
     connection->is_committing = false;
+    common->is_commit_refused = r < 0 && connection->handle;
     return r;
+}
+
+/* What is pending is of no interest any more, but for a lost connection. */
+static void discard_pending(PostgresqlConnection *connection)
+{
+    Error error = ERROR_INIT;
+    if (connection->pending_count > 0)
+        (void)collect(connection, NULL, &error);
 }
 
 static void postgresql_roll_back(StoreConnection *common)
@@ -376,46 +547,59 @@ static void postgresql_roll_back(StoreConnection *common)
     PostgresqlConnection *connection = postgresql_connection(common);
     const bool wants_retry = common->wants_retry;
     Error error = ERROR_INIT;
-    if (command(connection, "ROLLBACK", &error) < 0)
+    discard_pending(connection);
+    if (send_command(connection, "ROLLBACK", &error) < 0 || collect(connection, NULL, &error) < 0)
         drop(connection); /* the server rolls back what it cannot talk about */
     common->wants_retry = wants_retry;
 }
 
-static int postgresql_savepoint(StoreConnection *connection, Error *error)
+/* Failures of what was sent before are not the savepoint's. */
+static int postgresql_savepoint(StoreConnection *common, Error *error)
 {
-    return command(postgresql_connection(connection), "SAVEPOINT job", error);
+    PostgresqlConnection *connection = postgresql_connection(common);
+    int r = connection->has_sent_statements ? collect(connection, NULL, error) : 0;
+    if (r >= 0)
+        r = send_command(connection, "SAVEPOINT job", error);
+    if (r >= 0)
+        connection->savepoints++;
+    return r;
 }
 
-static int postgresql_release(StoreConnection *connection, Error *error)
+static int postgresql_release(StoreConnection *common, Error *error)
 {
-    return command(postgresql_connection(connection), "RELEASE job", error);
+    PostgresqlConnection *connection = postgresql_connection(common);
+    connection->savepoints--;
+    return send_command(connection, "RELEASE job", error);
 }
 
-static int postgresql_roll_back_savepoint(StoreConnection *connection, Error *error)
+static int postgresql_roll_back_savepoint(StoreConnection *common, Error *error)
 {
-    if (!postgresql_is_open(connection))
+    PostgresqlConnection *connection = postgresql_connection(common);
+    discard_pending(connection);
+    connection->savepoints--;
+    if (!postgresql_is_open(common))
         return error_set(error, ERROR_UNAVAILABLE, "The connection to the database was lost");
-    return command(postgresql_connection(connection), "ROLLBACK TO job; RELEASE job", error);
+    int r = send_command(connection, "ROLLBACK TO job", error);
+    if (r >= 0)
+        r = send_command(connection, "RELEASE job", error);
+    return r < 0 ? r : collect(connection, NULL, error);
 }
 
 /* --- statements --- */
 
-static const Oid parameter_types[] = {
-    [STORE_INTEGER] = TYPE_INT8, [STORE_TEXT] = TYPE_TEXT, [STORE_BLOB] = TYPE_BYTEA};
+static const Oid parameter_types[] = {[STORE_INTEGER] = TYPE_INT8,
+                                      [STORE_TEXT] = TYPE_TEXT,
+                                      [STORE_BLOB] = TYPE_BYTEA,
+                                      [STORE_INTEGERS] = TYPE_INT8_ARRAY,
+                                      [STORE_TEXTS] = TYPE_TEXT_ARRAY};
 
 static void statement_name(const StatementDescription *statement, char name[static STATEMENT_NAME_SIZE])
 {
     (void)snprintf(name, STATEMENT_NAME_SIZE, "s%u", statement->index);
 }
 
-static int ensure_prepared(PostgresqlConnection *connection, const StatementDescription *statement,
-                           Error *error)
+static int prepare(PostgresqlConnection *connection, const StatementDescription *statement, Error *error)
 {
-    if (!connection->handle)
-        return fail_lost(connection, error);
-    if (connection->is_prepared[statement->index])
-        return 0;
-    ASSERT(statement->parameter_count <= PARAMETERS_MAXIMUM);
     Oid types[PARAMETERS_MAXIMUM];
     for (size_t i = 0; i < statement->parameter_count; i++)
         types[i] = parameter_types[statement->parameters[i].type];
@@ -429,6 +613,18 @@ static int ensure_prepared(PostgresqlConnection *connection, const StatementDesc
     return 0;
 }
 
+static int ensure_prepared(PostgresqlConnection *connection, const StatementDescription *statement,
+                           Error *error)
+{
+    if (!connection->handle)
+        return fail_lost(connection, error);
+    if (connection->is_prepared[statement->index])
+        return 0;
+    ASSERT(statement->parameter_count <= PARAMETERS_MAXIMUM);
+    int r = leave_pipeline(connection, error);
+    return r < 0 ? r : enter_pipeline(connection, prepare(connection, statement, error), error);
+}
+
 /* Parameters as libpq wants them; integers as text, blobs as bytes. */
 typedef struct Arguments {
     const char *values[PARAMETERS_MAXIMUM];
@@ -437,12 +633,12 @@ typedef struct Arguments {
     char integers[PARAMETERS_MAXIMUM][INTEGER_TEXT_SIZE];
 } Arguments;
 
-static int fill_arguments(const StatementDescription *statement, const void *parameters, Arguments *arguments,
-                          Error *error)
+static int fill_arguments(const StoreConnection *connection, const StatementDescription *statement,
+                          const void *parameters, Arguments *arguments, Error *error)
 {
     for (size_t i = 0; i < statement->parameter_count; i++) {
         StatementValue value;
-        int r = statement_get_parameter(statement, i, parameters, &value, error);
+        int r = statement_get_parameter(connection, statement, i, parameters, &value, error);
         if (r < 0)
             return r;
         arguments->values[i] = NULL;
@@ -455,6 +651,8 @@ static int fill_arguments(const StatementDescription *statement, const void *par
             arguments->values[i] = arguments->integers[i];
             break;
         case STORE_TEXT:
+        case STORE_INTEGERS:
+        case STORE_TEXTS:
             arguments->values[i] = value.text;
             break;
         case STORE_BLOB:
@@ -511,6 +709,10 @@ static int read_column(const PGresult *result, int row, StatementRows *rows, siz
         if (r >= 0)
             r = hex_decode(text + 2, copy, (length - 2) / 2, &value.blob.size);
         break;
+    case STORE_INTEGERS:
+    case STORE_TEXTS:
+        r = -EBADMSG;
+        break;
     }
     if (r < 0 && !error_is_set(error)) {
         r = error_set(error, ERROR_INTERNAL, "A stored value has the wrong type");
@@ -540,41 +742,18 @@ static int read_rows(const PGresult *result, StatementRows *rows, Error *error)
     return 0;
 }
 
-/* The rest of an answer that is not wanted any more. */
-static void cancel(PostgresqlConnection *connection)
+static int send_statement(PostgresqlConnection *connection, const StatementDescription *statement,
+                          const Arguments *arguments, Error *error)
 {
-    char message[256];
-    PGcancel *handle = PQgetCancel(connection->handle);
-    if (handle)
-        (void)PQcancel(handle, message, sizeof(message));
-    PQfreeCancel(handle);
-}
-
-/* Takes the results of a statement that was sent; row by row, so that a limit is kept without having it all.
- */
-static int take_results(PostgresqlConnection *connection, const StatementDescription *statement,
-                        StatementRows *rows, int64_t *ret_affected, Error *error)
-{
-    int r = 0;
-    for (;;) {
-        if (!connection->handle)
-            return r;
-        _cleanup_result_ PGresult *result = PQgetResult(connection->handle);
-        if (!result)
-            return r;
-        const ExecStatusType status = PQresultStatus(result);
-        if (r < 0)
-            continue; /* draining */
-        if (status == PGRES_SINGLE_TUPLE || status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
-            r = rows ? read_rows(result, rows, error) : 0;
-            if (status != PGRES_SINGLE_TUPLE && r >= 0 && statement->is_write)
-                (void)string_to_i64(PQcmdTuples(result), 0, INT64_MAX, ret_affected);
-            if (r < 0 && status == PGRES_SINGLE_TUPLE)
-                cancel(connection);
-        } else {
-            r = fail(connection, statement->name, result, error);
-        }
-    }
+    char name[STATEMENT_NAME_SIZE];
+    statement_name(statement, name);
+    int r = make_room(connection, error);
+    if (r < 0)
+        return r;
+    return note_sent(connection,
+                     PQsendQueryPrepared(connection->handle, name, (int)statement->parameter_count,
+                                         arguments->values, arguments->lengths, arguments->formats, 0),
+                     statement->name, error);
 }
 
 static int postgresql_execute(StoreConnection *common, const StatementDescription *statement,
@@ -586,17 +765,21 @@ static int postgresql_execute(StoreConnection *common, const StatementDescriptio
     *ret_affected = 0;
     int r = ensure_prepared(connection, statement, error);
     if (r >= 0)
-        r = fill_arguments(statement, parameters, &arguments, error);
+        r = fill_arguments(common, statement, parameters, &arguments, error);
+    if (r >= 0)
+        r = send_statement(connection, statement, &arguments, error);
     if (r < 0)
         return r;
-    char name[STATEMENT_NAME_SIZE];
-    statement_name(statement, name);
-    if (!PQsendQueryPrepared(connection->handle, name, (int)statement->parameter_count, arguments.values,
-                             arguments.lengths, arguments.formats, 0))
-        return fail_lost(connection, error);
-    if (statement->kind == STATEMENT_MANY)
-        (void)PQsetSingleRowMode(connection->handle);
-    return take_results(connection, statement, rows, ret_affected, error);
+    if (statement->kind == STATEMENT_SEND) {
+        connection->has_sent_statements = true;
+        if (connection->pending_count % PENDING_FLUSH_EVERY == 0 && PQflush(connection->handle) < 0)
+            return fail_lost(connection, error);
+        return 0;
+    }
+    Answer answer = {.statement = statement, .rows = rows};
+    r = collect(connection, &answer, error);
+    *ret_affected = answer.affected;
+    return r;
 }
 
 static bool is_type_of(Oid type, StoreType expected)
@@ -609,17 +792,15 @@ static bool is_type_of(Oid type, StoreType expected)
         return type == TYPE_TEXT;
     case STORE_BLOB:
         return type == TYPE_BYTEA;
+    case STORE_INTEGERS:
+    case STORE_TEXTS:
+        break;
     }
     return false;
 }
 
-static int postgresql_check_statement(StoreConnection *common, const StatementDescription *statement,
-                                      Error *error)
+static int check_types(PostgresqlConnection *connection, const StatementDescription *statement, Error *error)
 {
-    PostgresqlConnection *connection = postgresql_connection(common);
-    int r = ensure_prepared(connection, statement, error);
-    if (r < 0)
-        return r;
     char name[STATEMENT_NAME_SIZE];
     statement_name(statement, name);
     _cleanup_result_ PGresult *result = PQdescribePrepared(connection->handle, name);
@@ -629,40 +810,53 @@ static int postgresql_check_statement(StoreConnection *common, const StatementDe
     bool is_right = PQnfields(result) == (is_count ? 1 : (int)statement->column_count);
     for (int i = 0; is_right && i < PQnfields(result); i++)
         is_right = is_type_of(PQftype(result, i), is_count ? STORE_INTEGER : statement->columns[i].type);
-    if (!is_right) {
-        r = error_set(error, ERROR_INTERNAL, "A statement is not what its description says");
-        error_add_details(error, "statement %s", statement->name);
-    }
+    if (is_right)
+        return 0;
+    int r = error_set(error, ERROR_INTERNAL, "A statement is not what its description says");
+    error_add_details(error, "statement %s", statement->name);
     return r;
+}
+
+static int postgresql_check_statement(StoreConnection *common, const StatementDescription *statement,
+                                      Error *error)
+{
+    PostgresqlConnection *connection = postgresql_connection(common);
+    int r = ensure_prepared(connection, statement, error);
+    if (r >= 0)
+        r = leave_pipeline(connection, error);
+    return r < 0 ? r : enter_pipeline(connection, check_types(connection, statement, error), error);
 }
 
 /* --- migrations --- */
 
 /* Read committed: what is read after the lock is the latest, not what was there when the waiting began. */
-static int postgresql_lock_schema(StoreConnection *connection, Error *error)
-{
-    return command(postgresql_connection(connection),
-                   "ROLLBACK; BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0;"
-                   "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(7238533219154617441)",
-                   error);
-}
-
-static int postgresql_run_script(StoreConnection *common, const char *sql, Error *error)
+static int postgresql_lock_schema(StoreConnection *common, Error *error)
 {
     PostgresqlConnection *connection = postgresql_connection(common);
-    _cleanup_result_ PGresult *result = PQexec(connection->handle, sql);
-    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
-        return fail(connection, "script", result, error);
-    return 0;
+    if (connection->savepoints > 0) /* the transaction has other jobs already */
+        return error_set(error, ERROR_BUSY, "The schema cannot change while other work is going on");
+    return run_apart(connection, "lock",
+                     "ROLLBACK; BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0;"
+                     "SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(7238533219154617441)",
+                     error);
+}
+
+static int postgresql_run_script(StoreConnection *connection, const char *sql, Error *error)
+{
+    return run_apart(postgresql_connection(connection), "script", sql, error);
 }
 
 const StoreBackend postgresql_backend = {
     .name = "postgresql",
+    .batch_maximum = 64,
+    .list_open = '{',
+    .list_close = '}',
     .prepare = postgresql_prepare,
     .connect = postgresql_connect,
     .disconnect = postgresql_disconnect,
     .begin = postgresql_begin,
-    .settle = postgresql_settle,
+    .settle = postgresql_collect,
+    .collect = postgresql_collect,
     .commit = postgresql_commit,
     .roll_back = postgresql_roll_back,
     .is_open = postgresql_is_open,

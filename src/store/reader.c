@@ -79,7 +79,7 @@ void store_readers_close(Store *store)
 
 int store_read(Store *store, StoreJob job, void *context, Error *error)
 {
-    if (!store->backend->has_single_writer) {
+    if (!store->backend->reads_in_place) {
         (void)error_set(error, ERROR_INTERNAL, "Reading in place is for SQLite only");
         return -EOPNOTSUPP;
     }

@@ -211,6 +211,8 @@ static int bind(sqlite3_stmt *prepared, int index, StoreType type, const Stateme
     case STORE_INTEGER:
         return sqlite3_bind_int64(prepared, index, value->integer);
     case STORE_TEXT:
+    case STORE_INTEGERS:
+    case STORE_TEXTS:
         return sqlite3_bind_text64(prepared, index, value->text, strlen(value->text), SQLITE_STATIC,
                                    SQLITE_UTF8);
     case STORE_BLOB:
@@ -224,7 +226,7 @@ static int bind_all(SqliteConnection *connection, sqlite3_stmt *prepared,
 {
     for (size_t i = 0; i < statement->parameter_count; i++) {
         StatementValue value;
-        int r = statement_get_parameter(statement, i, parameters, &value, error);
+        int r = statement_get_parameter(&connection->common, statement, i, parameters, &value, error);
         if (r < 0)
             return r;
         if (bind(prepared, (int)i + 1, statement->parameters[i].type, &value) != SQLITE_OK)
@@ -510,7 +512,10 @@ static int sqlite_connect(Store *store, StoreAccess access, StoreConnection **re
 
 const StoreBackend sqlite_backend = {
     .name = "sqlite",
-    .has_single_writer = true,
+    .batch_maximum = STORE_BATCH_MAXIMUM,
+    .reads_in_place = true,
+    .list_open = '[',
+    .list_close = ']',
     .prepare = sqlite_prepare,
     .connect = sqlite_connect,
     .disconnect = sqlite_disconnect,

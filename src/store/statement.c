@@ -3,10 +3,14 @@
 #include "store/statement.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "store/backend.h"
+
+enum { INTEGER_DIGITS = 20 }; /* with a sign */
 
 /* Members are reached by offset, and copied, so that no pointer is ever cast to a stricter type. */
 static void read_member(const void *structure, size_t offset, void *ret_value, size_t size)
@@ -19,8 +23,53 @@ static void write_member(void *structure, size_t offset, const void *value, size
     memcpy((uint8_t *)structure + offset, value, size);
 }
 
-int statement_get_parameter(const StatementDescription *statement, size_t index, const void *parameters,
-                            StatementValue *ret_value, Error *error)
+static const char *integers_text(const StoreConnection *connection, const StoreIntegers *list)
+{
+    const StoreBackend *backend = connection->store->backend;
+    const size_t size = list->count * (INTEGER_DIGITS + 1) + 3;
+    char *text = arena_allocate(connection->arena, size), *end = text;
+    *end++ = backend->list_open;
+    for (size_t i = 0; i < list->count; i++) {
+        if (i > 0)
+            *end++ = ',';
+        end += snprintf(end, INTEGER_DIGITS + 1, "%" PRId64, list->values[i]);
+    }
+    *end++ = backend->list_close;
+    *end = '\0';
+    return text;
+}
+
+/* Quotes and backslashes are escaped alike in JSON and in array literals. */
+static int texts_text(const StoreConnection *connection, const StoreTexts *list, const char **ret_text,
+                      Error *error)
+{
+    const StoreBackend *backend = connection->store->backend;
+    size_t size = 3;
+    for (size_t i = 0; i < list->count; i++)
+        size += strlen(list->values[i]) * 2 + 3;
+    char *text = arena_allocate(connection->arena, size), *end = text;
+    *end++ = backend->list_open;
+    for (size_t i = 0; i < list->count; i++) {
+        if (i > 0)
+            *end++ = ',';
+        *end++ = '"';
+        for (const char *c = list->values[i]; *c; c++) {
+            if ((unsigned char)*c < ' ')
+                return error_set(error, ERROR_INTERNAL, "A text in a list has a control character");
+            if (*c == '"' || *c == '\\')
+                *end++ = '\\';
+            *end++ = *c;
+        }
+        *end++ = '"';
+    }
+    *end++ = backend->list_close;
+    *end = '\0';
+    *ret_text = text;
+    return 0;
+}
+
+int statement_get_parameter(const StoreConnection *connection, const StatementDescription *statement,
+                            size_t index, const void *parameters, StatementValue *ret_value, Error *error)
 {
     const StatementField *field = &statement->parameters[index];
     StatementValue value = {0};
@@ -44,6 +93,20 @@ int statement_get_parameter(const StatementDescription *statement, size_t index,
         if (value.is_null && !field->is_nullable && value.blob.size == 0)
             value = (StatementValue){.blob.data = (const uint8_t *)""};
         break;
+    case STORE_INTEGERS: {
+        StoreIntegers list;
+        read_member(parameters, field->offset, &list, sizeof(list));
+        value.text = integers_text(connection, &list);
+        break;
+    }
+    case STORE_TEXTS: {
+        StoreTexts list;
+        read_member(parameters, field->offset, &list, sizeof(list));
+        int r = texts_text(connection, &list, &value.text, error);
+        if (r < 0)
+            return r;
+        break;
+    }
     }
     if (value.is_null && !field->is_nullable) {
         int r = error_set(error, ERROR_INTERNAL, "A value is missing");
@@ -116,6 +179,9 @@ int statement_set_column(const StatementRows *rows, size_t index, void *row, con
     case STORE_BLOB:
         write_member(row, field->offset, &value->blob, sizeof(value->blob));
         break;
+    case STORE_INTEGERS:
+    case STORE_TEXTS:
+        return error_set(error, ERROR_INTERNAL, "A column is no list");
     }
     return 0;
 }
@@ -156,6 +222,13 @@ int statement_execute(StoreTransaction *transaction, const StatementDescription 
     if (r < 0)
         return r;
     return (int)MIN(affected, (int64_t)INT_MAX);
+}
+
+int statement_execute_send(StoreTransaction *transaction, const StatementDescription *statement,
+                           const void *parameters, Error *error)
+{
+    int64_t affected;
+    return execute(transaction, statement, parameters, NULL, &affected, error);
 }
 
 int statement_execute_one(StoreTransaction *transaction, const StatementDescription *statement,

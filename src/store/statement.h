@@ -7,7 +7,8 @@
 
 #include "store/store.h"
 
-typedef enum StoreType { STORE_INTEGER, STORE_TEXT, STORE_BLOB } StoreType;
+/* The last two are lists, for parameters only. */
+typedef enum StoreType { STORE_INTEGER, STORE_TEXT, STORE_BLOB, STORE_INTEGERS, STORE_TEXTS } StoreType;
 
 /* data == NULL is NULL where that is allowed; where it is not, NULL with size 0 is an empty value. */
 typedef struct StoreBlob {
@@ -15,8 +16,18 @@ typedef struct StoreBlob {
     size_t size;
 } StoreBlob;
 
-/* A member of a parameters or row structure: const char *, int64_t or StoreBlob at `offset`. A nullable
- * integer has a bool at `presence_offset`. */
+/* Lists; texts without control characters. */
+typedef struct StoreIntegers {
+    const int64_t *values;
+    size_t count;
+} StoreIntegers;
+typedef struct StoreTexts {
+    const char *const *values;
+    size_t count;
+} StoreTexts;
+
+/* A member of a parameters or row structure: const char *, int64_t, StoreBlob or a list at `offset`. A
+ * nullable integer has a bool at `presence_offset`. */
 typedef struct StatementField {
     const char *name;
     StoreType type;
@@ -24,7 +35,13 @@ typedef struct StatementField {
     size_t offset, presence_offset;
 } StatementField;
 
-typedef enum StatementKind { STATEMENT_ONE, STATEMENT_MANY, STATEMENT_EXEC, STATEMENT_COUNT } StatementKind;
+typedef enum StatementKind {
+    STATEMENT_ONE,
+    STATEMENT_MANY,
+    STATEMENT_EXEC,
+    STATEMENT_SEND,
+    STATEMENT_COUNT
+} StatementKind;
 
 typedef struct StatementDescription {
     const char *name;
@@ -62,6 +79,8 @@ enum { STATEMENT_ROWS_MAXIMUM = 100 * 1000, STATEMENT_BYTES_MAXIMUM = 256 * 1024
 
 int statement_execute(StoreTransaction *transaction, const StatementDescription *statement,
                       const void *parameters, Error *error);
+int statement_execute_send(StoreTransaction *transaction, const StatementDescription *statement,
+                           const void *parameters, Error *error);
 int statement_execute_one(StoreTransaction *transaction, const StatementDescription *statement,
                           const void *parameters, void *ret_row, Error *error);
 int statement_execute_many(StoreTransaction *transaction, const StatementDescription *statement,

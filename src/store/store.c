@@ -131,6 +131,8 @@ int store_nested(StoreTransaction *transaction, StoreJob inner, void *context, E
     transaction->depth++;
     int result = inner(transaction, context, error);
     transaction->depth--;
+    if (result >= 0 && !transaction->has_failed && backend->collect)
+        result = backend->collect(connection, error);
     if (result >= 0 && transaction->has_failed)
         result = error_is_set(error)
                      ? -EIO
@@ -255,8 +257,7 @@ const char *store_dialect(const Store *store)
 
 static StoreQueue *queue_for(Store *store, StoreAccess access)
 {
-    return store->backend->has_single_writer && (access == STORE_WRITE || store->is_memory) ? &store->writes
-                                                                                            : &store->reads;
+    return access == STORE_WRITE || store->is_memory ? &store->writes : &store->reads;
 }
 
 /* Works off what a job or a `done` of a synchronous store submitted. */

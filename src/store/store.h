@@ -5,11 +5,11 @@
  * so in a job: a synchronous function run on a store thread inside a transaction. Any thread may submit, run
  * and read; a StoreTransaction belongs to its job.
  *
- * SQLite: one writer thread; up to 256 write jobs or 2 ms make one batch, each undone on its own when it
- * fails; `done` is called after the COMMIT, so what was acknowledged is durable. Read jobs run on reader
- * threads on a snapshot, or at once in the caller's thread with store_read(). PostgreSQL: jobs run on pool
- * connections; serialisation failures are retried (a job may therefore run more than once and must have no
- * effect outside the transaction; what must happen after the commit goes into `done`).
+ * One writer thread; as many write jobs as are waiting, or 2 ms, make one batch, each undone on its own when
+ * it fails; `done` is called after the COMMIT, so what was acknowledged is durable. Read jobs run on reader
+ * threads on a snapshot, on SQLite also at once in the caller's thread with store_read(). On PostgreSQL
+ * others may write, too, and what loses a race is run again: a job may run more than once and must have no
+ * effect outside the transaction; what must happen after the commit goes into `done`.
  *
  * Statements are generated from src/store/statements/<aggregate>.sql into typed functions `int
  * statement_<name>(StoreTransaction *, const <Name>Parameters *, ...)` in "store/statements.h" (no parameters
@@ -19,7 +19,11 @@
  *
  * A statement that fails spoils its transaction: every later one is refused and the job cannot commit. A job
  * that expects a failure (say ERROR_CONFLICT) and wants to go on runs the statement in store_nested(). Unique
- * violations are ERROR_CONFLICT, missing references ERROR_BAD_REFERENCE. */
+ * violations are ERROR_CONFLICT, missing references ERROR_BAD_REFERENCE.
+ *
+ * Statements of the kind `send` have no answer. On PostgreSQL they travel with the next one that has, and
+ * what they failed with is told by it, or at the end of the savepoint or job: who wants to say more about a
+ * failure than its code uses `exec`. */
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -32,7 +36,7 @@ typedef struct StoreSettings {
     /* "sqlite:/path/to/file" (or "sqlite::memory:" for tests), or "postgresql:<libpq conninfo>", which must
      * say sslmode=verify-full unless the host is a Unix socket. */
     const char *location; /* copied */
-    unsigned readers;     /* reader threads or pool connections; 0 = 2 */
+    unsigned readers;     /* threads that read, each with a connection; 0 = 2 */
     const Clock *clock;   /* NULL = the system's; as `random` must outlive the store */
     Random *random;
     /* For tests and the simulator: no threads. store_run() and store_submit() run the job at once in the

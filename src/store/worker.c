@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Queues and the threads behind them. A reader (and every thread on PostgreSQL) runs one job a transaction.
- * The writer of SQLite collects: while jobs are waiting, until 256 or 2 ms, they go into one transaction, and
- * all get their answer after its COMMIT. While that syncs, the next batch gathers, so the batch grows with
- * the load and a lone job waits for nobody.
+/* Queues and the threads behind them. A reader runs one job a transaction. The writer collects: while jobs
+ * are waiting, until there are enough or 2 ms are over, they go into one transaction, and all get their
+ * answer after its COMMIT. While that syncs, the next batch gathers, so the batch grows with the load and a
+ * lone job waits for nobody.
  *
  * In a batch the first job needs no savepoint: if it fails, the transaction has nothing else and is rolled
- * back. Later ones are undone to their savepoint. */
+ * back. Later ones are undone to their savepoint. On PostgreSQL the transaction may lose a race, or its
+ * COMMIT be refused for what one job did: nothing of it is there then, and each of its jobs is run again in a
+ * transaction of its own. */
 
 #include <errno.h>
 #include <signal.h>
@@ -102,6 +104,7 @@ typedef struct Batch {
     StoreConnection *connection;
     size_t count;
     size_t kept; /* jobs whose changes are in the open transaction */
+    bool is_run_again;
     BatchEntry entries[STORE_BATCH_MAXIMUM];
 } Batch;
 
@@ -152,12 +155,14 @@ static void batch_run_job(Batch *batch, BatchEntry *entry)
     int r = 0;
 
     entry->result = -EIO; /* not among those that batch_lose() changes */
+    connection->wants_retry = false;
     if (!backend->is_open(connection))
         r = backend->begin(connection, STORE_WRITE, &entry->error);
     else if (batch->kept > 0)
         r = backend->savepoint(connection, &entry->error);
     if (r < 0) {
         entry->result = r;
+        batch->is_run_again = connection->wants_retry;
         if (!backend->is_open(connection))
             batch_lose(batch, r, &entry->error);
         return;
@@ -170,6 +175,8 @@ static void batch_run_job(Batch *batch, BatchEntry *entry)
     entry->result = r;
     if (r >= 0)
         batch->kept++;
+    else if (connection->wants_retry)
+        batch->is_run_again = true;
     else
         batch_undo_job(batch, entry);
 }
@@ -184,9 +191,30 @@ static void batch_commit(Batch *batch)
     int r = backend->commit(connection, &error);
     if (r >= 0)
         return;
+    batch->is_run_again = connection->wants_retry || (connection->is_commit_refused && batch->kept > 1);
     if (backend->is_open(connection))
         backend->roll_back(connection);
     batch_lose(batch, r, &error);
+}
+
+/* Also those that failed: what they saw may never have been. */
+static void batch_run_again(StoreThread *thread, const Batch *batch)
+{
+    if (thread->store->backend->is_open(thread->connection))
+        thread->store->backend->roll_back(thread->connection);
+    arena_reset(thread->connection->arena);
+    for (size_t i = 0; i < batch->count; i++)
+        run_single(thread, &batch->entries[i].work);
+}
+
+static void batch_answer(StoreThread *thread, const Batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const BatchEntry *entry = &batch->entries[i];
+        if (entry->work.done)
+            entry->work.done(entry->result, &entry->error, entry->work.context);
+    }
+    arena_reset(thread->connection->arena);
 }
 
 static void run_batch(StoreThread *thread, Batch *batch, const StoreWork *first)
@@ -195,6 +223,8 @@ static void run_batch(StoreThread *thread, Batch *batch, const StoreWork *first)
     StoreWork work = *first;
     batch->connection = thread->connection;
     batch->count = batch->kept = 0;
+    batch->is_run_again = false;
+    const size_t maximum = MIN((size_t)thread->store->backend->batch_maximum, (size_t)STORE_BATCH_MAXIMUM);
     do {
         BatchEntry *entry = &batch->entries[batch->count++];
         entry->work = work;
@@ -203,17 +233,15 @@ static void run_batch(StoreThread *thread, Batch *batch, const StoreWork *first)
             entry->result = store_check_health(thread->store, &entry->error);
         else
             batch_run_job(batch, entry);
-    } while (batch->count < STORE_BATCH_MAXIMUM && elapsed_now() - start < STORE_BATCH_USEC &&
+    } while (!batch->is_run_again && batch->count < maximum && elapsed_now() - start < STORE_BATCH_USEC &&
              store_queue_take(thread->queue, false, &work));
-    batch_commit(batch);
+    if (!batch->is_run_again)
+        batch_commit(batch);
     store_count_watched(batch->connection);
-
-    for (size_t i = 0; i < batch->count; i++) {
-        BatchEntry *entry = &batch->entries[i];
-        if (entry->work.done)
-            entry->work.done(entry->result, &entry->error, entry->work.context);
-    }
-    arena_reset(thread->connection->arena);
+    if (batch->is_run_again)
+        batch_run_again(thread, batch);
+    else
+        batch_answer(thread, batch);
     if (thread->store->backend->idle)
         thread->store->backend->idle(thread->connection);
 }
@@ -258,13 +286,12 @@ static int thread_start(Store *store, bool is_writer, StoreAccess access, Error 
 
 int store_threads_start(Store *store, unsigned readers, Error *error)
 {
-    const bool has_writer = store->backend->has_single_writer;
     store->threads = NEW_ARRAY(StoreThread, readers + 1);
-    int r = has_writer ? thread_start(store, true, STORE_WRITE, error) : 0;
+    int r = thread_start(store, true, STORE_WRITE, error);
     if (store->is_memory)
         readers = 0;
     for (unsigned i = 0; r >= 0 && i < readers; i++)
-        r = thread_start(store, false, has_writer ? STORE_READ : STORE_WRITE, error);
+        r = thread_start(store, false, STORE_READ, error);
     return r;
 }
 

@@ -349,7 +349,7 @@ def test_event_stream_ends_with_the_right(bastide, people, how):
         if how == "membership":
             bastide.api("DELETE", "/tenants/users", {"tenant_name": tenant, "username": name}).expect(204)
         else:
-            bastide.api("POST", f"/users/{name}", {"active": False}).expect(200)
+            bastide.api("POST", f"/users/active/{name}", {"action": "deactivate"}).expect(200)
         assert stream.next_event() is None
 
 

@@ -12,6 +12,7 @@ from conftest import PASSWORD
 from installation import DEFAULT_TENANT
 from samples import CANARY, SMALL, pack_bundle, prepare_tenant, secret_provider, upload
 from services import run, wait_until
+from test_authentication import Browser, code_of, enrol
 from test_api_internal import Provisioner, create, status_of
 from test_openapi import COMMITTED
 
@@ -72,7 +73,83 @@ class Scenes:
 
     def user_update(self):
         name = self.people.account()
-        return self.api("POST", f"/users/{name}", {"active": False}), f"user:{name}", True, True
+        return self.api("POST", f"/users/{name}", {"role": "auditor"}), f"user:{name}", True, True
+
+    def user_active(self):
+        name = self.people.account()
+        return self.api("POST", f"/users/active/{name}", {"action": "deactivate"}), f"user:{name}", True, True
+
+    def user_unlock(self):
+        name = self.people.account()
+        return self.api("POST", f"/users/unlock/{name}"), f"user:{name}", True, True
+
+    def tokens_delete(self):
+        name = self.people.account()
+        return self.api("DELETE", "/tokens", query={"username": name}), f"user:{name}", False, False
+
+    def _browser(self):
+        browser, name = Browser(self.bastide), self.people.account()
+        return browser, name, browser.sign_in(name).expect(201)
+
+    def session_create(self):
+        _, _, answer = self._browser()
+        return answer, f"session:{answer.json['id']}", False, False
+
+    def session_delete(self):
+        _, _, answer = self._browser()
+        made = answer.json["id"]
+        return self.api("DELETE", f"/sessions/{made}"), f"session:{made}", False, False
+
+    def sessions_delete(self):
+        _, name, _ = self._browser()
+        return self.api("DELETE", "/sessions", query={"username": name}), f"user:{name}", False, False
+
+    def own_session_delete(self):
+        browser, _, answer = self._browser()
+        return browser.send("DELETE", "/session"), f"session:{answer.json['id']}", False, False
+
+    def factor_enrol(self):
+        name = self.people.account()
+        answer = self.bastide.api("POST", "/user/second-factor", {"current_password": PASSWORD}, user=(name, PASSWORD))
+        return answer, f"user:{name}", True, True
+
+    def factor_confirm(self):
+        name = self.people.account()
+        secret = self.bastide.api("POST", "/user/second-factor", {"current_password": PASSWORD},
+                                  user=(name, PASSWORD)).expect(201).json["secret"]
+        answer = self.bastide.api("POST", "/user/second-factor/confirm", {"code": code_of(secret, -1)},
+                                  user=(name, PASSWORD))
+        return answer, f"user:{name}", True, True
+
+    def _with_factor(self):
+        name = self.people.account()
+        token = self.people.token(name)
+        secret, codes = enrol(self.bastide, name)
+        return name, token, secret, codes
+
+    def factor_end(self):
+        name, token, _, codes = self._with_factor()
+        body = {"current_password": PASSWORD, "code": codes[0]}
+        return self.bastide.api("DELETE", "/user/second-factor", body, token=token), f"user:{name}", True, True
+
+    def recovery_codes(self):
+        name, token, secret, _ = self._with_factor()
+        body = {"code": code_of(secret)}
+        answer = self.bastide.api("POST", "/user/second-factor/recovery-codes", body, token=token)
+        return answer, f"user:{name}", True, True
+
+    def factor_reset(self):
+        name, _, _, _ = self._with_factor()
+        return self.api("DELETE", f"/users/{name}/second-factor"), f"user:{name}", True, True
+
+    def policy_set(self):
+        answer = self.api("PATCH", "/policies", {"session_idle": 600})
+        self.api("PATCH", "/policies", {"session_idle": None}).expect(200)
+        return answer, None, True, True
+
+    def policy_of_tenant(self):
+        name = self.people.tenant()
+        return self.api("PATCH", f"/policies/{name}", {"token_life": 86400}), None, True, True
 
     def user_delete(self):
         name = self.people.account()
@@ -80,7 +157,7 @@ class Scenes:
 
     def user_password(self):
         name = self.people.account()
-        return self.api("POST", f"/users/{name}/password", {"password": PASSWORD + "2"}), f"user:{name}", True, True
+        return self.api("POST", f"/users/{name}/password", {}), f"user:{name}", True, True
 
     def _member(self, method):
         name, tenant = self.people.account(), self.people.tenant()
@@ -105,6 +182,10 @@ class Scenes:
     def tenant_delete(self):
         name = self.people.tenant()
         return self.api("DELETE", f"/tenants/{name}"), f"tenant:{name}", True, False
+
+    def quotas_set(self):
+        name = self.people.tenant()
+        return self.api("PATCH", f"/tenants/{name}/quotas", {"clusters": 5}), f"tenant:{name}", True, True
 
     def catalog_import(self):
         changed = {**SMALL, "hardwaretypes": [{"name": "big", "providermap": {}}]}
@@ -223,6 +304,20 @@ class Scenes:
 SCENES = {
     ("POST", "/tokens"): Scenes.token_create,
     ("DELETE", "/tokens/{id}"): Scenes.token_delete,
+    ("DELETE", "/tokens"): Scenes.tokens_delete,
+    ("POST", "/sessions"): Scenes.session_create,
+    ("DELETE", "/sessions"): Scenes.sessions_delete,
+    ("DELETE", "/sessions/{id}"): Scenes.session_delete,
+    ("DELETE", "/session"): Scenes.own_session_delete,
+    ("POST", "/user/second-factor"): Scenes.factor_enrol,
+    ("DELETE", "/user/second-factor"): Scenes.factor_end,
+    ("POST", "/user/second-factor/confirm"): Scenes.factor_confirm,
+    ("POST", "/user/second-factor/recovery-codes"): Scenes.recovery_codes,
+    ("DELETE", "/users/{name}/second-factor"): Scenes.factor_reset,
+    ("PATCH", "/policies"): Scenes.policy_set,
+    ("PATCH", "/policies/{name}"): Scenes.policy_of_tenant,
+    ("POST", "/users/active/{name}"): Scenes.user_active,
+    ("POST", "/users/unlock/{name}"): Scenes.user_unlock,
     ("POST", "/user/password"): Scenes.own_password,
     ("PUT", "/users"): Scenes.user_create,
     ("POST", "/users/{name}"): Scenes.user_update,
@@ -233,6 +328,7 @@ SCENES = {
     ("DELETE", "/tenants/users"): Scenes.member_remove,
     ("POST", "/tenants/{name}"): Scenes.tenant_create,
     ("DELETE", "/tenants/{name}"): Scenes.tenant_delete,
+    ("PATCH", "/tenants/{name}/quotas"): Scenes.quotas_set,
     ("POST", "/catalog/import"): Scenes.catalog_import,
     ("PUT", "/catalog/{kind}/{name}"): Scenes.catalog_write,
     ("DELETE", "/catalog/{kind}/{name}"): Scenes.catalog_delete,
@@ -283,15 +379,14 @@ def test_s55_every_change_leaves_exactly_one_record(bastide, people, unique, ten
     assert all(digest is None or (len(digest) == 64 and set(digest) <= HEX) for digest in digests)
     assert record["source"] == "127.0.0.1" and record["effective_actor"] == record["actor"]
     if route != ("POST", "/provisioners/enrol"):
-        way = record["authentication"]
-        assert way == "password" if route == ("POST", "/user/password") else way.startswith("token:")
+        assert record["authentication"].partition(":")[0] in ("password", "token", "session")
     assert bastide.api("GET", "/audit/verification").json["valid"]
 
 
 def test_s55_digests_are_of_what_an_administrator_sees(bastide, people):
     name = people.account()
     before = bastide.api("GET", f"/users/{name}").body
-    answer = bastide.api("POST", f"/users/{name}", {"active": False}).expect(200)
+    answer = bastide.api("POST", f"/users/active/{name}", {"action": "deactivate"}).expect(200)
     after = bastide.api("GET", f"/users/{name}").body
     record = record_of(bastide, answer)
     assert record["digest_before"] == hashlib.sha256(before).hexdigest()

@@ -10,17 +10,40 @@ PERMISSION_ROW(TOKEN_LIST, "list_token", SYSTEM, NONE, ROLES_EVERYBODY, "list on
 PERMISSION_ROW(TOKEN_DELETE, "delete_token", SYSTEM, NONE, ROLES_EVERYBODY, "revoke one's own tokens")
 PERMISSION_ROW(TOKEN_MANAGE_OTHERS, "manage_others_tokens", SYSTEM, NONE, ROLE_BIT(SECURITY_OFFICER),
                "list and revoke tokens of others")
+PERMISSION_ROW(SESSION_LIST, "session_list", SYSTEM, NONE, ROLES_EVERYBODY, "list one's own sessions")
+PERMISSION_ROW(SESSION_DELETE, "session_delete", SYSTEM, NONE, ROLES_EVERYBODY, "end one's own sessions")
+PERMISSION_ROW(SESSION_MANAGE_OTHERS, "manage_others_sessions", SYSTEM, NONE, ROLE_BIT(SECURITY_OFFICER),
+               "list and end sessions of others")
+PERMISSION_ROW(SECOND_FACTOR_SELF, "second_factor_self", SYSTEM, NONE, ROLES_EVERYBODY,
+               "set up and end one's own second factor")
+PERMISSION_ROW(SECOND_FACTOR_RESET, "second_factor_reset", SYSTEM, NONE, ROLE_BIT(SECURITY_OFFICER),
+               "take the second factor off an account")
+PERMISSION_ROW(POLICY_GET, "policy_get", SYSTEM, NONE, ROLES_EVERYBODY,
+               "see the policies of the installation")
+PERMISSION_ROW(POLICY_SET, "policy_set", SYSTEM, NONE, ROLE_BIT(SECURITY_OFFICER),
+               "change policies of the installation")
+PERMISSION_ROW(TENANT_POLICY_GET, "tenant_policy_get", TENANT, NONE,
+               (ROLES_MEMBERS | ROLE_BIT(SECURITY_OFFICER)), "see the policies of a tenant")
+PERMISSION_ROW(TENANT_POLICY_SET, "tenant_policy_set", TENANT, NONE,
+               (ROLE_BIT(MANAGER) | ROLE_BIT(SECURITY_OFFICER)), "tighten policies of a tenant")
 PERMISSION_ROW(USER_GET_SELF, "user_get_self", SYSTEM, NONE, ROLES_EVERYBODY, "see one's own account")
 PERMISSION_ROW(USER_PASSWORD_SELF, "user_password_self", SYSTEM, NONE, ROLES_EVERYBODY,
                "change one's own password")
 PERMISSION_ROW(USER_LIST, "user_list", SYSTEM, NONE, ROLES_OVERSIGHT, "list accounts")
 PERMISSION_ROW(USER_CREATE, "user_create", SYSTEM, NONE, 0, "make accounts")
 PERMISSION_ROW(USER_UPDATE, "user_update", SYSTEM, NONE, 0, "change accounts")
+PERMISSION_ROW(USER_SET_ACTIVATED, "user_set_activated", SYSTEM, NONE, 0, "activate and deactivate accounts")
+PERMISSION_ROW(USER_UNLOCK, "user_unlock", SYSTEM, NONE, ROLE_BIT(SECURITY_OFFICER),
+               "end the lock-out of accounts")
 PERMISSION_ROW(USER_DELETE, "user_delete", SYSTEM, NONE, 0, "remove accounts")
 PERMISSION_ROW(TENANT_LIST, "tenant_list", SYSTEM, NONE, ROLES_EVERYBODY, "list the tenants one belongs to")
 PERMISSION_ROW(TENANT_CREATE, "tenant_create", SYSTEM, NONE, 0, "make tenants")
 PERMISSION_ROW(TENANT_DELETE, "tenant_delete", SYSTEM, NONE, 0, "remove tenants")
 PERMISSION_ROW(TENANT_MEMBERS, "tenant_members", SYSTEM, NONE, 0, "put people into tenants")
+PERMISSION_ROW(TENANT_QUOTAS_GET, "tenant_quotas_get", TENANT, NONE, ROLES_MEMBERS,
+               "see what a tenant may have at most")
+PERMISSION_ROW(TENANT_QUOTAS_SET, "tenant_quotas_set", TENANT, NONE, 0,
+               "change what a tenant may have at most")
 PERMISSION_ROW(ALL_TENANTS, "all_tenants", SYSTEM, NONE, ROLES_OVERSIGHT,
                "act in every tenant as far as the other permissions go")
 PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, NONE, 0, "list provisioners")

@@ -2,16 +2,22 @@
 -- Accounts, tenants, tokens.
 
 -- user_get: one
-SELECT username, password_hash, role, is_active, must_change_password, failed_logins, locked_until, created_at, last_login_at
+SELECT username, password_hash, role, is_active, must_change_password, failed_logins, locked_until, created_at, first_login_at,
+    last_login_at, password_expires_at
 FROM users WHERE username = :username;
 
 -- user_insert: exec
-INSERT INTO users (username, password_hash, role, is_active, must_change_password, failed_logins, locked_until, created_at, last_login_at)
-VALUES (:username, :password_hash, :role, 1, :must_change_password, 0, 0, :created_at, 0);
+INSERT INTO users (username, password_hash, role, is_active, must_change_password, failed_logins, locked_until, created_at,
+    first_login_at, last_login_at, password_expires_at)
+VALUES (:username, :password_hash, :role, 1, :must_change_password, 0, 0, :created_at, 0, 0, :password_expires_at);
 
 -- user_list: many
-SELECT username, role, is_active, created_at, last_login_at, locked_until FROM users
-WHERE username > :after!text ORDER BY username LIMIT :maximum!int OFFSET :offset!int;
+-- across tenants: in how many tenants an account is
+-- Names from the first to the last: one account, or all.
+SELECT u.username, u.role, u.is_active, u.must_change_password, u.created_at, u.first_login_at, u.last_login_at, u.locked_until,
+    (SELECT COUNT(*) FROM memberships m WHERE m.username = u.username) AS tenants!int,
+    (SELECT COUNT(*) FROM second_factors f WHERE f.username = u.username AND f.is_confirmed = 1) AS second_factors!int
+FROM users u WHERE u.username >= :first!text AND u.username <= :last!text ORDER BY u.username LIMIT :maximum!int OFFSET :offset!int;
 
 -- user_count: one
 SELECT COUNT(*) AS total!int FROM users;
@@ -20,7 +26,8 @@ SELECT COUNT(*) AS total!int FROM users;
 SELECT COUNT(*) AS total!int FROM users WHERE role = 'sys_admin' AND is_active = 1;
 
 -- user_set_password: exec
-UPDATE users SET password_hash = :password_hash, must_change_password = :must_change_password, failed_logins = 0, locked_until = 0
+UPDATE users SET password_hash = :password_hash, must_change_password = :must_change_password, password_expires_at = :password_expires_at,
+    failed_logins = 0, locked_until = 0
 WHERE username = :username;
 
 -- user_set_role: exec
@@ -31,11 +38,21 @@ UPDATE users SET is_active = :is_active WHERE username = :username;
 
 -- user_note_login: exec
 -- unwatched: nobody's rights depend on when they signed in
-UPDATE users SET failed_logins = 0, locked_until = 0, last_login_at = :last_login_at WHERE username = :username;
+-- The hash may be one with newer parameters.
+UPDATE users SET failed_logins = 0, locked_until = 0, last_login_at = :now!int, password_hash = :password_hash,
+    first_login_at = CASE WHEN first_login_at = 0 THEN :now!int ELSE first_login_at END
+WHERE username = :username;
 
 -- user_note_failure: exec
 -- unwatched: a lock concerns passwords, which are looked up each time
-UPDATE users SET failed_logins = failed_logins + 1, locked_until = :locked_until WHERE username = :username;
+-- Counts a failure; every so many of them lock the account.
+UPDATE users SET failed_logins = failed_logins + 1,
+    locked_until = CASE WHEN failed_logins + 1 >= :maximum_failures!int THEN :locked_until ELSE locked_until END
+WHERE username = :username;
+
+-- user_unlock: exec
+-- unwatched: a lock concerns passwords, which are looked up each time
+UPDATE users SET failed_logins = 0, locked_until = 0 WHERE username = :username;
 
 -- user_delete: exec
 DELETE FROM users WHERE username = :username;
@@ -83,12 +100,15 @@ SELECT tenant, role FROM memberships WHERE username = :username ORDER BY tenant;
 DELETE FROM memberships WHERE username = :username;
 
 -- token_insert: exec
-INSERT INTO tokens (id, secret_hash, username, default_tenant, description, created_at, expires_at, last_used_at, is_revoked)
-VALUES (:id, :secret_hash, :username, :default_tenant, :description, :created_at, :expires_at, 0, 0);
+INSERT INTO tokens (id, secret_hash, username, default_tenant, description, created_at, expires_at, last_used_at, is_revoked, kind,
+    scope, idle_limit, has_second_factor, source)
+VALUES (:id, :secret_hash, :username, :default_tenant, :description, :created_at, :expires_at, :last_used_at, 0, :kind, :scope,
+    :idle_limit, :has_second_factor, :source);
 
 -- token_find: one
 -- With the account it belongs to.
-SELECT t.id, t.username, t.default_tenant, t.expires_at, t.last_used_at, u.role, u.is_active, u.must_change_password
+SELECT t.id, t.username, t.default_tenant, t.expires_at, t.last_used_at, t.kind, t.scope, t.idle_limit, t.has_second_factor, u.role,
+    u.is_active, u.must_change_password
 FROM tokens t JOIN users u ON u.username = t.username WHERE t.secret_hash = :secret_hash AND t.is_revoked = 0;
 
 -- token_note_use: exec
@@ -96,21 +116,29 @@ FROM tokens t JOIN users u ON u.username = t.username WHERE t.secret_hash = :sec
 UPDATE tokens SET last_used_at = :last_used_at WHERE id = :id;
 
 -- token_get: one
-SELECT id, username, default_tenant, description, created_at, expires_at, last_used_at FROM tokens WHERE id = :id AND is_revoked = 0;
+SELECT id, username, default_tenant, description, created_at, expires_at, last_used_at, kind, scope, idle_limit, has_second_factor,
+    source
+FROM tokens WHERE id = :id AND is_revoked = 0;
 
 -- token_list: many
-SELECT id, username, default_tenant, description, created_at, expires_at, last_used_at FROM tokens
-WHERE username = :username AND is_revoked = 0 ORDER BY created_at DESC, id LIMIT :maximum!int OFFSET :offset!int;
+-- Of one account, or of all when it is ''.
+SELECT id, username, default_tenant, description, created_at, expires_at, last_used_at, kind, scope, idle_limit, has_second_factor,
+    source
+FROM tokens
+WHERE kind = :kind AND (:username = '' OR username = :username) AND is_revoked = 0 AND expires_at > :now!int
+ORDER BY created_at DESC, id LIMIT :maximum!int OFFSET :offset!int;
 
--- token_list_all: many
-SELECT id, username, default_tenant, description, created_at, expires_at, last_used_at FROM tokens
-WHERE is_revoked = 0 ORDER BY created_at DESC, id LIMIT :maximum!int OFFSET :offset!int;
+-- token_count: one
+SELECT COUNT(*) AS total!int FROM tokens
+WHERE kind = :kind AND (:username = '' OR username = :username) AND is_revoked = 0 AND expires_at > :now!int;
 
 -- token_revoke: exec
 UPDATE tokens SET is_revoked = 1 WHERE id = :id AND is_revoked = 0;
 
 -- tokens_revoke_of_user: exec
-UPDATE tokens SET is_revoked = 1 WHERE username = :username AND is_revoked = 0;
+-- Tokens or sessions, all but one of them when a name for it is given; kind '' means both.
+UPDATE tokens SET is_revoked = 1
+WHERE username = :username AND (:kind = '' OR kind = :kind) AND id <> :but!text AND is_revoked = 0;
 
 -- tokens_purge_of_user: exec
 DELETE FROM tokens WHERE username = :username;

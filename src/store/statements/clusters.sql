@@ -31,7 +31,7 @@ WHERE tenant = :tenant AND (:status!text = '' OR status = :status!text) AND (:wi
 -- What counts against the quota of the tenant.
 SELECT COUNT(*) AS clusters!int, COALESCE(SUM(node_count), 0) AS nodes!int FROM clusters WHERE tenant = :tenant AND status <> 'terminated';
 
--- node_insert: exec
+-- node_insert: send
 INSERT INTO nodes (tenant, id, cluster_id, number, hostname, services, hardware_type, flavor, image_type, image, status, provider_id,
     addresses, host_keys, ssh_user, ssh_port, outputs, active_task, created_at, updated_at)
 VALUES (:tenant, :id, :cluster_id, :number, :hostname, :services, :hardware_type, :flavor, :image_type, :image, 'planned', :provider_id,
@@ -65,7 +65,7 @@ SELECT COUNT(*) AS total!int FROM nodes
 WHERE tenant = :tenant AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text) AND (:with_deleted!int = 1 OR status <> 'deleted');
 
 -- execution_list: many
-SELECT id, cluster_id, workflow, status, error, created_by, created_at, started_at, finished_at, tasks_total, tasks_finished,
+SELECT id, cluster_id, workflow, status, error, created_by, responsible, is_held, created_at, started_at, finished_at, tasks_total, tasks_finished,
     tasks_leased, tasks_failed, tasks_undecided
 FROM executions WHERE tenant = :tenant AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text)
 ORDER BY created_at DESC, id LIMIT :maximum!int OFFSET :offset!int;
@@ -107,7 +107,7 @@ WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number;
 SELECT predecessor, successor FROM task_edges WHERE tenant = :tenant AND execution_id = :execution_id ORDER BY predecessor, successor
 LIMIT :maximum!int;
 
--- task_output_insert: exec
+-- task_output_insert: send
 INSERT INTO task_output (tenant, execution_id, number, attempt, stream, position, created_at, data)
 VALUES (:tenant, :execution_id, :number, :attempt, :stream, :position, :created_at, :data)
 ON CONFLICT (execution_id, number, attempt, stream, position) DO NOTHING;

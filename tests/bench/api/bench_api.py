@@ -2,18 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """P9, P11, P14: a whole installation (manager and keeper, TLS, tokens, audit, durable commits) beside its peers.
 
-    bench_api.py BUILD_DIRECTORY [--only read,write,idle] [--seconds N] [--rounds N] [--connections N]
+    bench_api.py BUILD_DIRECTORY [--only read,write,fair,idle] [--seconds N] [--rounds N] [--connections N]
 
 read   GET of one catalog document (TLS, token, membership, authorisation), beside nginx answering the same bytes with
        `return 200` over TLS with the same kind of certificate; wrk drives both in turn.
 write  POST /tokens and PATCH /tenants/users (a row, an audit record, a commit to disk before each answer), beside a bare SQLite loop that
        commits the same rows one by one and in batches.
+fair   the 99th percentile of one tenant's requests alone, and while another tenant floods (SV24: at most twice), with
+       the rates that an installation has at the beginning, but for that of the address, which both share here.
 idle   resident memory of manager and keeper doing nothing, time from start to the first answer, size of the programs;
        PostgreSQL idle as the peer.
 
 Needs root, a release build, wrk, nginx and openssl. Tokens go to wrk in a file, not in its arguments."""
 
 import argparse
+import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -25,6 +29,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "lib"))
@@ -94,12 +99,55 @@ class Load:
             sys.exit(f"{self.name}: {requests} answers, {errors} errors in {options.seconds} s\n{text}")
         self.rows.append((requests * 1e6 / duration, (cpu_seconds(self._pid) - before) * 1e6 / requests, p50, p99))
 
+    @contextlib.contextmanager
+    def running(self, options):
+        """In the background, refusals and all, longer than what runs beside it."""
+        with subprocess.Popen(["wrk", "-t1", f"-c{options.connections}", f"-d{options.seconds + 5}s", "-s", self._script,
+                               self._url], stdout=subprocess.DEVNULL) as flood:
+            time.sleep(1)
+            try:
+                yield
+            finally:
+                flood.terminate()
+
     def median(self, column):
         return statistics.median(row[column] for row in self.rows)
 
     def print(self):
         print(f"  {self.name:12} {self.median(0):9.0f}/s   CPU {self.median(1):7.1f} us a request   "
               f"median {self.median(2) / 1000:6.2f} ms   p99 {self.median(3) / 1000:6.2f} ms")
+
+
+class Paced:
+    """One client on one connection that asks in even steps, so that it measures the wait and not its own load."""
+
+    RATE = 100
+
+    def __init__(self, folder, name, pid, url, headers):
+        del folder, pid
+        self.name, self._url, self._headers = name, urllib.parse.urlsplit(url), headers
+        self.rows = []
+
+    def measure(self, options):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # a benchmark of our own server on loopback
+        connection = http.client.HTTPSConnection(self._url.hostname, self._url.port, context=context)
+        times, start = [], time.monotonic()
+        for number in range(self.RATE * options.seconds):
+            time.sleep(max(0.0, start + number / self.RATE - time.monotonic()))
+            before = time.monotonic()
+            connection.request("GET", self._url.path, headers=self._headers)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                sys.exit(f"{self.name}: status {answer.status}")
+            times.append((time.monotonic() - before) * 1000)
+        connection.close()
+        times.sort()
+        self.rows.append((statistics.median(times), times[int(len(times) * 0.99)]))
+
+    def median(self, column):
+        return statistics.median(row[column] for row in self.rows)
 
 
 def start_nginx(folder, answer):
@@ -154,7 +202,8 @@ class BareCommits:
         execute = self._database.execute
         self._number += 1
         self._head += 1
-        execute("INSERT INTO tokens VALUES (?, ?, 'admin', '', '', 1, 2000000000000000, 0, 0)",
+        execute("INSERT INTO tokens (id, secret_hash, username, default_tenant, description, created_at, expires_at, "
+                "last_used_at, is_revoked) VALUES (?, ?, 'admin', '', '', 1, 2000000000000000, 0, 0)",
                 (f"t{self._number:019d}", self._number.to_bytes(32, "big")))
         execute("INSERT INTO audit_records VALUES (0, ?, 1763776800000000, 'admin', '', '127.0.0.1', "
                 "'0123456789abcdef', 'token_create', 'token:abcdefghijabcdefghij', 'done', '{}', ?)",
@@ -194,6 +243,33 @@ def bench_write(bastide, folder, options):
     for row in (load, member):
         print(f"  {row.name}: ratio {row.median(0) / statistics.median(single):.2f} to one by one, "
               f"{row.median(0) / statistics.median(batched):.2f} to batches; target 5,000/s")
+
+
+def make_member(bastide, name):
+    """A token of somebody in a tenant of its own."""
+    bastide.api("POST", f"/tenants/{name}", {}).expect(201)
+    password = "correct horse battery staple"
+    bastide.api("PUT", "/users", {"username": f"{name}-user", "password": password}).expect(201)
+    bastide.api("PUT", "/tenants/users", {"tenant_name": name, "username": f"{name}-user", "role": "viewer"}).expect(201)
+    return bastide.api("POST", "/tokens", {"tenant": name}, user=(f"{name}-user", password)).expect(201).json["value"]
+
+
+def bench_fair(bastide, folder, options):
+    bastide.api("PATCH", "/policies", {name: None for name in RATES if name != "rate_source"}).expect(200)
+    pid, base = bastide.processes["manager"].pid, f"https://{LOOPBACK}:{bastide.external_port}{BASE}"
+    quiet_token, loud_token = make_member(bastide, "quiet"), make_member(bastide, "loud")
+    alone = Paced(folder, "alone", pid, f"{base}/clusters", headers=bastide.credentials(quiet_token))
+    beside = Paced(folder, "beside", pid, f"{base}/clusters", headers=bastide.credentials(quiet_token))
+    flood = Load(folder, "flood", pid, f"{base}/clusters", headers=bastide.credentials(loud_token))
+    for _ in range(options.rounds):
+        alone.measure(options)
+        with flood.running(options):
+            beside.measure(options)
+    print(f"SV24: one tenant asks {Paced.RATE} times a second, another floods on {options.connections} connections")
+    for row in (alone, beside):
+        print(f"  {row.name:8} median {row.median(0):7.2f} ms   p99 {row.median(1):7.2f} ms")
+    print(f"  p99 beside the flood is {beside.median(1) / alone.median(1):.2f} times that alone; target at most 2")
+    raise_rates(bastide)
 
 
 def memory_mib(pids):
@@ -273,7 +349,15 @@ def bench_idle(bastide, folder, options):
           f"initialised and started in {elapsed:.2f} s")
 
 
-BENCHES = {"read": bench_read, "write": bench_write, "idle": bench_idle}
+RATES = ("rate_token", "rate_account", "rate_source", "rate_tenant")
+
+
+def raise_rates(bastide):
+    """One client asks for more than an installation gives to one."""
+    bastide.api("PATCH", "/policies", {name: 1000000 for name in RATES}).expect(200)
+
+
+BENCHES = {"read": bench_read, "write": bench_write, "fair": bench_fair, "idle": bench_idle}
 
 
 def main():
@@ -286,6 +370,7 @@ def main():
     options = parser.parse_args()
     settings = {"manager": {"log_level": "info"}}
     with temporary_folder() as folder, Installation(options.build, settings=settings) as bastide:
+        raise_rates(bastide)
         for name in options.only.split(","):
             BENCHES[name](bastide, folder, options)
     return 0

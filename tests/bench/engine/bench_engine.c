@@ -418,7 +418,8 @@ int main(int count, char **arguments)
     _cleanup_free_ char *location = conninfo ? string_format("postgresql:%s", conninfo) : NULL;
     Store *store = location ? open_store(location) : NULL;
     Error error = ERROR_INIT;
-    if (store && store_run(store, STORE_WRITE, prepare_tenant, NULL, &error) < 0)
+    if (store && store_run(store, STORE_WRITE, prepare_tenant, NULL, &error) < 0 &&
+        error.code != ERROR_CONFLICT) /* from a run before */
         die("tenant", &error);
 
     double least = (double)INFINITY, most = 0;

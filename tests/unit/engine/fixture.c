@@ -21,9 +21,22 @@ static void on_wake(void *userdata)
     ((Fixture *)userdata)->wakes++;
 }
 
-static void on_published(int64_t sequence, void *userdata)
+static void on_published(void *userdata)
 {
-    ((Fixture *)userdata)->published = sequence;
+    ((Fixture *)userdata)->has_published = true;
+}
+
+static int is_entitled(StoreTransaction *transaction, const char *tenant, const char *username,
+                       const char *cluster_id, const char *workflow, void *userdata, Error *error)
+{
+    (void)transaction;
+    (void)error;
+    Fixture *fixture = userdata;
+    assert_string_equal(tenant, TENANT);
+    assert_string_equal(cluster_id, fixture->cluster);
+    assert_true(*username && *workflow);
+    fixture->rights_asked++;
+    return !fixture->is_right_gone;
 }
 
 static void check(int r, const Error *error)
@@ -115,6 +128,7 @@ static void open_engine(Fixture *fixture)
                                                    .random = &fixture->random.random,
                                                    .wake = on_wake,
                                                    .published = on_published,
+                                                   .is_entitled = is_entitled,
                                                    .userdata = fixture});
 }
 
@@ -300,6 +314,33 @@ int fixture_cancel(Fixture *fixture, const char *execution, bool is_forced)
     return run(fixture, cancel, &(Question){.id = execution, .is_forced = is_forced}, false, &error);
 }
 
+static int resume(Fixture *fixture, StoreTransaction *transaction, void *context, Error *error)
+{
+    const EngineEvent *wanted = context; /* borrowed for two strings: execution and actor */
+    return engine_resume(fixture->engine, transaction, TENANT, wanted->execution_id, wanted->message,
+                         &fixture->effects, error);
+}
+
+int fixture_resume(Fixture *fixture, const char *execution, const char *actor)
+{
+    Error error = ERROR_INIT;
+    return run(fixture, resume, &(EngineEvent){.execution_id = execution, .message = actor}, false, &error);
+}
+
+static int limit_running_tasks(Fixture *fixture, StoreTransaction *transaction, void *context, Error *error)
+{
+    (void)fixture;
+    return statement_tenant_set_quotas(
+        transaction,
+        &(TenantSetQuotasParameters){.tenant = TENANT, .maximum_running_tasks = *(const int64_t *)context},
+        error);
+}
+
+void fixture_limit_running_tasks(Fixture *fixture, int64_t maximum)
+{
+    must_run(fixture, limit_running_tasks, &maximum);
+}
+
 static int decide(Fixture *fixture, StoreTransaction *transaction, void *context, Error *error)
 {
     Question *question = context;
@@ -354,14 +395,15 @@ static int ask_task(Fixture *fixture, StoreTransaction *transaction, void *conte
 {
     (void)fixture;
     Question *question = context;
-    TaskForReportRow row;
-    int r = statement_task_for_report(transaction,
-                                      &(TaskForReportParameters){.tenant = TENANT,
-                                                                 .execution_id = question->id,
-                                                                 .number = question->number},
-                                      &row, error);
-    if (r == 1)
-        question->answer = string_duplicate(row.state);
+    TasksForReportRow *rows;
+    size_t count;
+    int r = statement_tasks_for_report(transaction,
+                                       &(TasksForReportParameters){.tenant = TENANT,
+                                                                   .execution_id = question->id,
+                                                                   .numbers = {&question->number, 1}},
+                                       &rows, &count, error);
+    if (r >= 0 && count == 1)
+        question->answer = string_duplicate(rows[0].state);
     return MIN(r, 0);
 }
 

@@ -22,10 +22,12 @@ typedef struct Fixture {
     Engine *engine;
     EngineEffects effects;
     unsigned wakes;
-    int64_t published;
+    bool has_published;
     char cluster[ID_SIZE];
     char nodes[64][ID_SIZE];
     unsigned node_count;
+    bool is_right_gone; /* nobody may have anything done any more */
+    unsigned rights_asked;
 } Fixture;
 
 static const char TENANT[] __attribute__((unused)) = "default_tenant";
@@ -54,6 +56,8 @@ void fixture_report_many(Fixture *fixture, const char *provisioner, int64_t epoc
                          const EngineReport *reports, size_t count, bool *ret_is_accepted);
 void fixture_expire(Fixture *fixture);
 int fixture_cancel(Fixture *fixture, const char *execution, bool is_forced);
+int fixture_resume(Fixture *fixture, const char *execution, const char *actor);
+void fixture_limit_running_tasks(Fixture *fixture, int64_t maximum);
 int fixture_decide(Fixture *fixture, const char *task, EngineDecision decision);
 
 /* Owned copies of what the store says. */

@@ -145,24 +145,32 @@ static int counter_job(StoreTransaction *t, void *context, Error *e)
     return r;
 }
 
-/* Two jobs read the same and write what follows from it: one is run again. */
-static void test_lost_race_runs_again(_unused_ void **state)
+/* Two programs, for a store has one writer. */
+static void run_race(StoreJob job)
 {
-    Store *store = test_open_new(2, false);
+    Store *store = test_open_new(1, false), *other = test_open(1, false);
     Race race = {0};
     Error error = ERROR_INIT;
     assert_int_equal(pthread_barrier_init(&race.both_have_read, NULL, 2), 0);
     assert_int_equal(sem_init(&finished, 0, 0), 0);
-    assert_int_equal(store_submit(store, STORE_WRITE, race_job, post_done, &race, &error), 0);
-    assert_int_equal(store_submit(store, STORE_WRITE, race_job, post_done, &race, &error), 0);
+    assert_int_equal(store_submit(store, STORE_WRITE, job, post_done, &race, &error), 0);
+    assert_int_equal(store_submit(other, STORE_WRITE, job, post_done, &race, &error), 0);
     (void)sem_wait(&finished);
     (void)sem_wait(&finished);
     assert_in_range(atomic_load(&race.attempts), 3, 13);
     int64_t value = 0;
     test_run(store, STORE_READ, counter_job, &value);
     assert_int_equal(value, 2);
+    (void)sem_destroy(&finished);
     (void)pthread_barrier_destroy(&race.both_have_read);
+    store_close(other);
     store_close(store);
+}
+
+/* Two jobs read the same and write what follows from it: one is run again. */
+static void test_lost_race_runs_again(_unused_ void **state)
+{
+    run_race(race_job);
 }
 
 /* Inside a savepoint too: the race is lost for the whole job. */
@@ -176,20 +184,7 @@ static int nested_race_job(StoreTransaction *t, void *context, Error *e)
 
 static void test_lost_race_in_savepoint(_unused_ void **state)
 {
-    Store *store = test_open_new(2, false);
-    Race race = {0};
-    Error error = ERROR_INIT;
-    assert_int_equal(pthread_barrier_init(&race.both_have_read, NULL, 2), 0);
-    assert_int_equal(store_submit(store, STORE_WRITE, nested_race_job, post_done, &race, &error), 0);
-    assert_int_equal(store_submit(store, STORE_WRITE, nested_race_job, post_done, &race, &error), 0);
-    (void)sem_wait(&finished);
-    (void)sem_wait(&finished);
-    assert_in_range(atomic_load(&race.attempts), 3, 13);
-    int64_t value = 0;
-    test_run(store, STORE_READ, counter_job, &value);
-    assert_int_equal(value, 2);
-    (void)pthread_barrier_destroy(&race.both_have_read);
-    store_close(store);
+    run_race(nested_race_job);
 }
 
 /* --- connections that end --- */

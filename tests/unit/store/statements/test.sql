@@ -5,6 +5,12 @@
 INSERT INTO groups (tenant, id, name, description, size, expires, content)
 VALUES (:tenant, :id, :name, :description, :size, :expires, :content);
 
+-- group_send: send
+INSERT INTO groups (tenant, id, name, size) VALUES (:tenant, :id, :name, :size);
+
+-- group_among: many
+SELECT id FROM groups WHERE tenant = :tenant AND id IN (:ids!texts) AND size IN (:sizes!ints) ORDER BY id;
+
 -- group_get: one
 SELECT id, name, description, size AS members, expires, content, colour, weight
 FROM groups WHERE tenant = :tenant AND id = :id;
