@@ -127,10 +127,10 @@ FIELDS(ssh_host_in) = {BYTES_FIELD(PUBLIC_KEY, "public_key", SSH_KEY_BLOB_MAX),
 FIELDS(ssh_out) = {TEXT_FIELD(CERTIFICATE, "certificate", CERTIFICATE_LINE_MAX), END};
 FIELDS(audit_in) = {TEXT_FIELD(SHARD, "shard", KEEPER_SHARD_MAX), U64_FIELD(SEQUENCE, "sequence"),
                     BYTES_FIELD(HASH, "hash", HASH_SIZE), U64_FIELD(TIME, "time"), END};
-FIELDS(head_out) = {U64_FIELD(EPOCH, "epoch"), BYTES_FIELD(SIGNATURE, "signature", SIGN_SIGNATURE_SIZE), END};
+FIELDS(head_out) = {BYTES_FIELD(SIGNATURE, "signature", SIGN_SIGNATURE_SIZE), U64_FIELD(EPOCH, "epoch"), END};
 FIELDS(shard_in) = {TEXT_FIELD(SHARD, "shard", KEEPER_SHARD_MAX), END};
-FIELDS(last_head_out) = {U64_FIELD(EPOCH, "epoch"), U64_FIELD(SEQUENCE, "sequence"),
-                         BYTES_FIELD(HASH, "hash", HASH_SIZE), END};
+FIELDS(last_head_out) = {U64_FIELD(SEQUENCE, "sequence"), BYTES_FIELD(HASH, "hash", HASH_SIZE),
+                         U64_FIELD(EPOCH, "epoch"), END};
 FIELDS(epoch_out) = {U64_FIELD(EPOCH, "epoch"), END};
 FIELDS(approved_in) = {TENANT, U64_FIELD(SET_SERIAL, "serial"), U64_FIELD(EXPIRY, "expiry"),
                        BYTES_LIST(DIGEST, "digest", HASH_SIZE), END};

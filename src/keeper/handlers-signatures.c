@@ -128,10 +128,10 @@ int handle_audit_head(Request *request, Error *error)
         return r;
     Reader reader = READER(bytes, RECORD_SIZE);
     (void)reader_u64(&reader, &sequence);
-    r = message_put_u64(request->reply, KEEPER_FIELD_EPOCH, epoch);
+    r = message_put_u64(request->reply, KEEPER_FIELD_SEQUENCE, sequence);
     if (r >= 0)
-        r = message_put_u64(request->reply, KEEPER_FIELD_SEQUENCE, sequence);
-    return r < 0 ? r : message_put_bytes(request->reply, KEEPER_FIELD_HASH, bytes + 8, HASH_SIZE);
+        r = message_put_bytes(request->reply, KEEPER_FIELD_HASH, bytes + 8, HASH_SIZE);
+    return r < 0 ? r : message_put_u64(request->reply, KEEPER_FIELD_EPOCH, epoch);
 }
 
 int handle_sign_audit_head(Request *request, Error *error)
@@ -154,8 +154,8 @@ int handle_sign_audit_head(Request *request, Error *error)
     if (r >= 0)
         r = audit_head_encode(shard, epoch, sequence, time, hash, &bytes);
     if (r >= 0)
-        r = message_put_u64(request->reply, KEEPER_FIELD_EPOCH, epoch);
-    return r < 0 ? r : put_signature(request, &bytes);
+        r = put_signature(request, &bytes);
+    return r < 0 ? r : message_put_u64(request->reply, KEEPER_FIELD_EPOCH, epoch);
 }
 
 static int get_digests(const Request *request, uint8_t **ret_digests, size_t *ret_count, Error *error)
