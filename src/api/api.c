@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "api/audit_heads.h"
+#include "api/directory_accounts.h"
 #include "api/entitlement.h"
 #include "api/internal.h"
 #include "api/keys.h"
@@ -29,10 +30,17 @@ static void on_published(void *userdata)
     streams_published(userdata);
 }
 
+/* A directory that hangs keeps at most its own share of them. */
+static unsigned pool_threads(const ApiSettings *settings)
+{
+    return (settings->pool_threads ?: POOL_THREADS_DEFAULT) + (settings->directory ? DIRECTORY_CALLS_MAX : 0);
+}
+
 int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
 {
     Api *api = NEW(Api);
     api->settings = *settings;
+    api->directory = settings->directory;
     api->settings.lease = settings->lease ?: LEASE_DEFAULT;
     api->settings.heartbeat = settings->heartbeat ?: HEARTBEAT_DEFAULT;
     api->loop_descriptor = -1;
@@ -44,7 +52,7 @@ int api_new(const ApiSettings *settings, Api **ret_api, Error *error)
     ASSERT(pthread_mutex_init(&api->keeper_lock, NULL) == 0);
     int r = loop_attach(api);
     if (r >= 0)
-        r = pool_start(api, settings->pool_threads ?: POOL_THREADS_DEFAULT);
+        r = pool_start(api, pool_threads(settings));
     if (r < 0)
         (void)error_set_errno(error, ERROR_INTERNAL, -r, "Starting the API's threads");
     else
@@ -85,6 +93,7 @@ Api *api_free(Api *api)
     keys_stop(api);
     loop_detach(api);
     engine_free(api->engine);
+    directory_sync_stop(api);
     free_keepers(api);
     access_cache_free(api->access_cache);
     denials_free(api->denials);
@@ -118,6 +127,8 @@ int api_start(Api *api, Error *error)
     if (r >= 0)
         engine_apply(api->engine, &recovery.effects);
     engine_effects_done(&recovery.effects);
+    if (r >= 0)
+        r = directory_sync_start(api, error);
     if (r >= 0)
         r = keys_start(api, error);
     return r < 0 ? r : care_start(api, error);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "custody/keeper_client.h"
+#include "directory/directory.h"
 #include "engine/engine.h"
 #include "net/http_server.h"
 #include "store/store.h"
@@ -33,6 +34,7 @@ typedef struct ApiSettings {
     Usec audit_refuse_after;      /* without it for so long nothing is changed; 0 = goes on */
     const char *internal_url;     /* for provisioners, told at enrolment */
     const char *ca_certificate;   /* PEM */
+    Directory *directory;         /* borrowed; NULL = local accounts only */
     Usec lease;                   /* of tasks; 0 = default */
     Usec heartbeat;               /* 0 = default */
     unsigned pool_threads;        /* 0 = 4 */

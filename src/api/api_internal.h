@@ -51,6 +51,7 @@ typedef struct Denials Denials;       /* refusals of unknown callers: denials.c 
 enum { REQUEST_KEY_SIZE = 32 };
 typedef struct SignInGuard SignInGuard;
 typedef struct RateLimiter RateLimiter;
+typedef struct DirectorySync DirectorySync;
 typedef struct KeysCare KeysCare; /* rotation, sealed keeper: keys_care.c */
 
 struct Api {
@@ -60,6 +61,8 @@ struct Api {
     PolicyBook *policies;
     SignInGuard *sign_in_guard;
     RateLimiter *rate_limiter;
+    Directory *directory; /* borrowed; NULL = none */
+    DirectorySync *directory_sync;
     _Atomic(int64_t) tokens_purged_at;
     ApiPool pool;
     /* Work for the loop's thread. */

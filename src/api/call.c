@@ -6,6 +6,7 @@
 #include "api/api_internal.h"
 #include "api/keys.h"
 #include "api/rate_limit.h"
+#include "api/source.h"
 #include "base/log.h"
 #include "base/string.h"
 
@@ -382,7 +383,8 @@ static void refuse(ApiCall *call, ErrorCode code, const char *text)
 static int check_rates(ApiCall *call, const Credentials *credentials)
 {
     Api *api = call->api;
-    const char *source = call->request->remote_address;
+    char source[SOURCE_SIZE];
+    source_of_address(call->request->remote_address, source);
     Usec now = clock_monotonic(api->settings.clock);
     Usec wait = rate_limiter_take(api->rate_limiter, RATE_SOURCE, source, strlen(source),
                                   (uint64_t)policy_of_system(api, POLICY_RATE_SOURCE), now);

@@ -7,7 +7,6 @@
 
 #include "api/catalog_store.h"
 #include "api/clusters.h"
-#include "api/quotas.h"
 #include "api/resources.h"
 #include "api/sealed_store.h"
 #include "base/string.h"
@@ -100,44 +99,14 @@ int cluster_plan_handler(ApiCall *call, Error *error)
 /* What a plan needs beyond the catalog
  * ---------------------------------------------------------------------------------------- */
 
-/* Every script's bundle must have an approved version; that one is pinned for the cluster's life. */
-static int pin_bundle(StoreTransaction *transaction, const char *tenant, const char *name, json_t *bundles,
-                      Error *error)
-{
-    if (json_object_get(bundles, name))
-        return 0;
-    BundleFindApprovedRow row;
-    int r = statement_bundle_find_approved(
-        transaction, &(BundleFindApprovedParameters){.tenant = tenant, .name = name}, &row, error);
-    if (r < 0)
-        return r;
-    if (r == 0)
-        return error_set(error, ERROR_NOT_APPROVED,
-                         "The bundle '%s', which the services need, has no approved version: upload it and "
-                         "have it approved.",
-                         name);
-    return json_object_set_new(bundles, name,
-                               json_pack("{s:s, s:s}", "version", row.version, "digest", row.digest));
-}
-
 static int pin_bundles(StoreTransaction *transaction, void *context, Error *error)
 {
     LoadJob *job = context;
     Creation *creation = job->creation;
     json_decref(creation->bundles);
     creation->bundles = json_object();
-    const Plan *plan = creation->plan;
-    for (size_t i = 0; i < plan->service_count; i++)
-        for (ServiceAction action = 0; action < _SERVICE_ACTION_MAX; action++) {
-            const CatalogAction *row = &plan->services[i]->service.actions[action];
-            const char *name = row->fields ? json_string_value(json_object_get(row->fields, "bundle")) : NULL;
-            if (!row->type || !row->has_executor || !name)
-                continue;
-            int r = pin_bundle(transaction, job->call->tenant, name, creation->bundles, error);
-            if (r < 0)
-                return r;
-        }
-    return 0;
+    return cluster_pin_bundles(transaction, job->call->tenant, creation->plan->services,
+                               creation->plan->service_count, creation->bundles, error);
 }
 
 static int generate_secrets(ApiCall *call, Creation *creation, Error *error)
@@ -183,12 +152,6 @@ static void make_snapshot(Creation *creation)
  * ---------------------------------------------------------------------------------------------------------------------
  */
 
-static int check_quota(ApiCall *call, const Plan *plan, Error *error)
-{
-    const int64_t more[_QUOTA_MAX] = {[QUOTA_CLUSTERS] = 1, [QUOTA_NODES] = (int64_t)plan->node_count};
-    return quota_take(call, more, error);
-}
-
 static int insert_cluster(ApiCall *call, Creation *creation, Error *error)
 {
     const Plan *plan = creation->plan;
@@ -224,90 +187,6 @@ static int insert_cluster(ApiCall *call, Creation *creation, Error *error)
                                plan->cluster_name);
     }
     return r < 0 ? r : resource_add(call, "cluster", creation->id, error);
-}
-
-/* Machines of a pool are leased by the node that names them, in the transaction that makes the node, and free
- * again once it is deleted. */
-typedef struct Pool {
-    const json_t *machines; /* NULL = the provider makes machines itself */
-    ProviderIdsInUseRow *used;
-    size_t used_count, next;
-} Pool;
-
-static int open_pool(ApiCall *call, const Plan *plan, Pool *pool, Error *error)
-{
-    *pool = (Pool){0};
-    if (!string_equal(plan->provider->provider.provider_type, "hosts"))
-        return 0;
-    pool->machines = json_object_get(plan->provider->provider.fields, "pool");
-    int r = statement_provider_ids_in_use(
-        call->transaction,
-        &(ProviderIdsInUseParameters){.tenant = call->tenant, .provider = plan->provider->name}, &pool->used,
-        &pool->used_count, error);
-    return MIN(r, 0);
-}
-
-static bool is_used(const Pool *pool, const char *address)
-{
-    for (size_t i = 0; i < pool->used_count; i++)
-        if (string_equal(pool->used[i].provider_id, address))
-            return true;
-    return false;
-}
-
-/* The next free machine; "" when the provider makes machines itself. */
-static int lease_machine(Pool *pool, const Plan *plan, const char **ret_address, Error *error)
-{
-    *ret_address = "";
-    if (!pool->machines)
-        return 0;
-    while (pool->next < json_array_size(pool->machines)) {
-        const char *address =
-            json_string_value(json_object_get(json_array_get(pool->machines, pool->next++), "address"));
-        if (address && !is_used(pool, address)) {
-            *ret_address = address;
-            return 0;
-        }
-    }
-    return error_set(
-        error, ERROR_QUOTA,
-        "The pool of the provider '%s' has %zu machines, %zu of them leased; this cluster needs %zu.",
-        plan->provider->name, json_array_size(pool->machines), pool->used_count, plan->node_count);
-}
-
-static int insert_nodes(ApiCall *call, const Creation *creation, const char **node_ids, Error *error)
-{
-    const Plan *plan = creation->plan;
-    Pool pool;
-    int r = open_pool(call, plan, &pool, error);
-    for (size_t i = 0; i < plan->node_count && r >= 0; i++) {
-        const char *address;
-        r = lease_machine(&pool, plan, &address, error);
-        if (r < 0)
-            break;
-        const ClusterNode *node = &plan->nodes[i];
-        _cleanup_json_ json_t *services = json_array();
-        for (size_t j = 0; j < node->service_count; j++)
-            (void)json_array_append_new(services, json_string(plan->services[node->services[j]]->name));
-        _cleanup_free_ char *text = json_to_text(services);
-        node_ids[i] = store_new_id(call->transaction);
-        r = statement_node_insert(call->transaction,
-                                  &(NodeInsertParameters){.tenant = call->tenant,
-                                                          .id = node_ids[i],
-                                                          .cluster_id = creation->id,
-                                                          .number = node->number,
-                                                          .hostname = node->hostname,
-                                                          .services = text,
-                                                          .hardware_type = node->hardware_type ?: "",
-                                                          .flavor = node->flavor ?: "",
-                                                          .image_type = node->image_type ?: "",
-                                                          .image = node->image ?: "",
-                                                          .ssh_user = node->ssh_user ?: "root",
-                                                          .provider_id = address,
-                                                          .created_at = creation->created_at},
-                                  error);
-    }
-    return MIN(r, 0);
 }
 
 static int insert_secrets(ApiCall *call, const Creation *creation, Error *error)
@@ -373,11 +252,11 @@ static int create_job(ApiCall *call, void *context, Error *error)
     const char **node_ids =
         arena_allocate_array(store_arena(call->transaction), creation->plan->node_count + 1, sizeof(char *));
     const char *execution_id;
-    int r = check_quota(call, creation->plan, error);
+    int r = cluster_check_quota(call, 1, creation->plan->node_count, error);
     if (r >= 0)
         r = insert_cluster(call, creation, error);
     if (r >= 0)
-        r = insert_nodes(call, creation, node_ids, error);
+        r = cluster_insert_nodes(call, creation->plan, creation->id, 0, node_ids, error);
     if (r >= 0)
         r = insert_secrets(call, creation, error);
     if (r >= 0)

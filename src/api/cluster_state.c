@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "api/cluster_state.h"
 
+#include "api/clusters.h"
 #include "base/string.h"
+#include "domain/topology/hostname.h"
 
 enum { STATE_LIMIT = 16 * 1024 * 1024 };
 
@@ -12,6 +14,8 @@ LoadedState *loaded_state_free(LoadedState *loaded)
     json_decref(loaded->snapshot);
     json_decref(loaded->request);
     json_decref(loaded->config);
+    json_decref(loaded->manifests);
+    memory_catalog_free(loaded->catalog);
     arena_free(loaded->arena);
     free(loaded);
     return NULL;
@@ -42,7 +46,9 @@ static int read_node(Arena *arena, const NodesOfClusterRow *row, StateNode *node
                         .image_type = arena_string(arena, row->image_type),
                         .flavor = arena_string(arena, row->flavor),
                         .image = arena_string(arena, row->image),
-                        .ssh_user = arena_string(arena, row->ssh_user)};
+                        .ssh_user = arena_string(arena, row->ssh_user),
+                        .is_member = row->is_member,
+                        .leaving = (NodeFate)row->leaving};
     _cleanup_json_ json_t *services = NULL;
     int r = parse(row->services, &services, error);
     if (r < 0)
@@ -67,6 +73,7 @@ static int read_nodes(StoreTransaction *transaction, const char *tenant, LoadedS
     loaded->node_ids = arena_allocate_array(loaded->arena, count + 1, sizeof(char *));
     loaded->state.nodes = nodes;
     for (size_t i = 0; i < count; i++) {
+        loaded->state.next_number = MAX(loaded->state.next_number, (uint32_t)rows[i].number + 1);
         if (string_equal(rows[i].status, "deleted"))
             continue;
         r = read_node(loaded->arena, &rows[i], &nodes[loaded->state.node_count], error);
@@ -94,6 +101,8 @@ int loaded_state_read(StoreTransaction *transaction, const char *tenant, const C
                                    .owner = arena_string(loaded->arena, row->owner),
                                    .template_version = row->template_version,
                                    .revision = row->revision,
+                                   .next_number = NODE_NUMBER_FIRST,
+                                   .is_settled = string_equal(row->status, "active"),
                                    .snapshot = loaded->snapshot,
                                    .request = loaded->request,
                                    .config = loaded->config};
@@ -102,4 +111,95 @@ int loaded_state_read(StoreTransaction *transaction, const char *tenant, const C
         return r;
     *ret_state = TAKE_PTR(loaded);
     return 0;
+}
+
+/* Catalog
+ * -------------------------------------------------------------------------------------------------------------------
+ */
+
+/* The cluster's own documents stand before newer ones of the same name. */
+static void put_document(LoadedState *loaded, CatalogKind kind, json_t *document, int64_t version)
+{
+    _cleanup_issues_ IssueList issues = {0};
+    _cleanup_catalog_entry_ CatalogEntry *entry = NULL;
+    if (document && catalog_entry_parse(kind, document, version, &entry, &issues) >= 0)
+        memory_catalog_put(loaded->catalog, entry);
+}
+
+/* The provider as it is now: its pool may have got machines. */
+static int take_provider(LoadedState *loaded, Error *error)
+{
+    _cleanup_catalog_entry_ CatalogEntry *entry = NULL;
+    const json_t *old = json_object_get(loaded->snapshot, "provider");
+    const char *name = json_string_value(json_object_get(old, "name")),
+               *type = json_string_value(json_object_get(old, "providertype"));
+    int r =
+        name ? catalog_get(memory_catalog_interface(loaded->catalog), CATALOG_PROVIDER, name, &entry, error)
+             : 0;
+    if (r >= 0 && entry && string_equal(entry->provider.provider_type, type))
+        (void)json_object_set_new(loaded->snapshot, "provider", provider_document_redact(entry->document));
+    put_document(loaded, CATALOG_PROVIDER, json_object_get(loaded->snapshot, "provider"), 0);
+    return r;
+}
+
+static int pin_added(StoreTransaction *transaction, const char *tenant, const NameList *services,
+                     LoadedState *loaded, Error *error)
+{
+    json_t *bundles = json_object_get(loaded->snapshot, "bundles");
+    for (size_t i = 0; i < services->count; i++) {
+        _cleanup_catalog_entry_ CatalogEntry *entry = NULL;
+        int r = catalog_get(memory_catalog_interface(loaded->catalog), CATALOG_SERVICE, services->items[i],
+                            &entry, error);
+        if (r >= 0 && entry)
+            r = cluster_pin_bundles(transaction, tenant, &entry, 1, bundles, error);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int read_manifests(StoreTransaction *transaction, const char *tenant, LoadedState *loaded,
+                          Error *error)
+{
+    const char *name;
+    json_t *bundle;
+    loaded->manifests = json_object();
+    json_object_foreach (json_object_get(loaded->snapshot, "bundles"), name, bundle) {
+        BundleGetRow row;
+        json_t *manifest = NULL;
+        int r = statement_bundle_get(
+            transaction,
+            &(BundleGetParameters){.tenant = tenant,
+                                   .digest = json_string_value(json_object_get(bundle, "digest")) ?: ""},
+            &row, error);
+        if (r > 0)
+            r = parse(row.manifest, &manifest, error);
+        if (r < 0)
+            return r;
+        if (manifest)
+            (void)json_object_set_new(loaded->manifests, name, manifest);
+    }
+    return 0;
+}
+
+int loaded_state_read_catalog(StoreTransaction *transaction, const char *tenant, const NameList *services,
+                              LoadedState *loaded, Error *error)
+{
+    int r = catalog_store_load(transaction, tenant, &loaded->catalog, error);
+    if (r >= 0)
+        r = take_provider(loaded, error);
+    if (r < 0)
+        return r;
+    put_document(loaded, CATALOG_CLUSTER_TEMPLATE, json_object_get(loaded->snapshot, "template"),
+                 loaded->state.template_version);
+    const char *name;
+    json_t *document;
+    json_object_foreach (json_object_get(loaded->snapshot, "services"), name, document)
+        put_document(loaded, CATALOG_SERVICE, document, 0);
+    r = pin_added(transaction, tenant, services, loaded, error);
+    if (r >= 0)
+        r = read_manifests(transaction, tenant, loaded, error);
+    loaded->state.catalog = memory_catalog_interface(loaded->catalog);
+    loaded->state.manifests = loaded->manifests;
+    return r;
 }

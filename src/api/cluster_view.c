@@ -3,6 +3,7 @@
 
 #include "base/string.h"
 #include "domain/catalog/catalog.h"
+#include "domain/topology/graph.h"
 
 enum { SNAPSHOT_LIMIT = 16 * 1024 * 1024, SERVICES_PER_NODE_MAX = 1000, NAMES_MAX = 100 };
 
@@ -74,8 +75,18 @@ static int read_node(ClusterView *view, const NodesOfClusterRow *row, ViewNode *
 
 typedef struct ViewJob {
     const char *tenant, *cluster_id, *node_id;
+    bool is_final; /* without nodes that are about to leave */
     ClusterView *view;
 } ViewJob;
+
+static bool is_there(const ViewJob *job, const NodesOfClusterRow *row)
+{
+    if (string_equal(row->id, job->node_id))
+        return true;
+    bool is_leaving = row->leaving == NODE_LEAVING;
+    return !string_equal(row->status, "deleted") && row->leaving != NODE_LOST &&
+           !(is_leaving && job->is_final);
+}
 
 static int read_nodes(StoreTransaction *transaction, const ViewJob *job, Error *error)
 {
@@ -90,13 +101,15 @@ static int read_nodes(StoreTransaction *transaction, const ViewJob *job, Error *
     view->nodes = arena_allocate_array(view->arena, count + 1, sizeof(*view->nodes));
     view->macro_nodes = arena_allocate_array(view->arena, count + 1, sizeof(*view->macro_nodes));
     for (size_t i = 0; i < count; i++) {
-        view->node_count = i + 1;
-        r = read_node(view, &rows[i], &view->nodes[i], error);
+        if (!is_there(job, &rows[i]))
+            continue;
+        ViewNode *node = &view->nodes[view->node_count++];
+        r = read_node(view, &rows[i], node, error);
         if (r < 0)
             return r;
-        view->macro_nodes[i] = view->nodes[i].macro;
+        view->macro_nodes[view->node_count - 1] = node->macro;
         if (string_equal(rows[i].id, job->node_id))
-            view->self = &view->nodes[i];
+            view->self = node;
     }
     return view->self ? 0 : error_set(error, ERROR_INTERNAL, "The node of the task is gone.");
 }
@@ -178,11 +191,22 @@ static int view_job(StoreTransaction *transaction, void *context, Error *error)
     return read_view(transaction, job, error);
 }
 
-int cluster_view_read(Api *api, const char *tenant, const char *cluster_id, const char *node_id,
-                      ClusterView **ret_view, Error *error)
+static int read_details(const char *text, bool *ret_is_final, Error *error)
 {
-    ViewJob job = {tenant, cluster_id, node_id, NULL};
-    int r = store_run(api->settings.store, STORE_READ, view_job, &job, error);
+    _cleanup_json_ json_t *details = NULL;
+    int r = parse(text, &details, error);
+    *ret_is_final = json_is_true(json_object_get(details, "final"));
+    return r;
+}
+
+int cluster_view_read(Api *api, const char *tenant, const char *cluster_id, const char *node_id,
+                      const char *details, ClusterView **ret_view, Error *error)
+{
+    ViewJob job = {.tenant = tenant, .cluster_id = cluster_id, .node_id = node_id};
+    int r = read_details(details, &job.is_final, error);
+    if (r < 0)
+        return r;
+    r = store_run(api->settings.store, STORE_READ, view_job, &job, error);
     if (r < 0) {
         cluster_view_free(job.view);
         return r;
@@ -326,7 +350,7 @@ int certificate_names(StoreTransaction *transaction, Arena *arena, const char *t
                       size_t *ret_address_count, Error *error)
 {
     (void)service;
-    ViewJob job = {tenant, cluster_id, node_id, NULL};
+    ViewJob job = {.tenant = tenant, .cluster_id = cluster_id, .node_id = node_id};
     job.view = NEW(ClusterView);
     job.view->arena = arena_new();
     string_list_done(ret_dns_names);

@@ -37,8 +37,10 @@ typedef struct ClusterView {
     size_t entry_count;
 } ClusterView;
 
+/* Who counts as there: everybody but those that are deleted or lost, and for a task that is final also those
+ * that are about to leave; the task's own node always does. details: of the task. */
 int cluster_view_read(Api *api, const char *tenant, const char *cluster_id, const char *node_id,
-                      ClusterView **ret_view, Error *error);
+                      const char *details, ClusterView **ret_view, Error *error);
 ClusterView *cluster_view_free(ClusterView *view);
 DEFINE_CLEANUP(ClusterView, cluster_view_free);
 /* What the firewall of `self` is made of; in the arena. */

@@ -114,18 +114,21 @@ static void write_node(Writer *writer, const NodesOfClusterRow *row)
     writer_end_object(writer);
 }
 
-static int write_cluster_nodes(ApiCall *call, Writer *writer, const char *cluster_id, Error *error)
+/* Nodes that were taken away are no part of a cluster that lives; of one that is gone they all are. */
+static int write_cluster_nodes(ApiCall *call, Writer *writer, const ClusterGetRow *cluster, Error *error)
 {
+    bool with_deleted = string_equal(cluster->status, "terminated");
     NodesOfClusterRow *rows;
     size_t count;
     int r = statement_nodes_of_cluster(
-        call->transaction, &(NodesOfClusterParameters){.tenant = call->tenant, .cluster_id = cluster_id},
+        call->transaction, &(NodesOfClusterParameters){.tenant = call->tenant, .cluster_id = cluster->id},
         &rows, &count, error);
     if (r < 0)
         return r;
     writer_begin_array(writer, "node_list");
     for (size_t i = 0; i < count; i++)
-        write_node(writer, &rows[i]);
+        if (with_deleted || !string_equal(rows[i].status, "deleted"))
+            write_node(writer, &rows[i]);
     writer_end_array(writer);
     return 0;
 }
@@ -170,7 +173,7 @@ static int get_cluster(ApiCall *call, Error *error)
     writer_integer(&writer, "steps_failed", execution.tasks_failed);
     writer_integer(&writer, "steps_undecided", execution.tasks_undecided);
     writer_end_object(&writer);
-    r = write_cluster_nodes(call, &writer, row.id, error);
+    r = write_cluster_nodes(call, &writer, &row, error);
     writer_end_object(&writer);
     return MIN(r, writer.status);
 }
@@ -476,6 +479,10 @@ const ApiRoute routes_clusters[] = {
     ROUTE(POST, "/clusters/{id}/services", CLUSTER_SERVICES, NEEDS_TENANT, POOL, JSON_BODY,
           cluster_change_handler, "cluster_services", 202, "Starts, stops or restarts services of a cluster",
           .fields = change_fields, .object = &object_cluster),
+    ROUTE(POST, "/clusters/{id}/members", CLUSTER_SCALE, NEEDS_TENANT, POOL, JSON_BODY,
+          cluster_change_handler, "cluster_members", 202,
+          "Scales a cluster, adds services to it, replaces nodes of it", .fields = change_fields,
+          .object = &object_cluster),
     ROUTE(GET, "/nodes", NODE_LIST, NEEDS_TENANT, READ, NO_BODY, list_nodes, NULL, 200, "Nodes",
           .query = query_of_cluster),
     ROUTE(GET, "/nodes/{id}", NODE_GET, NEEDS_TENANT, READ, NO_BODY, get_node, NULL, 200, "A node",

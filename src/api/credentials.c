@@ -30,7 +30,7 @@ static void read_basic(const char *text, Credentials *credentials)
     if (base64_decode(text, strlen(text), BASIC_LIMIT, &data, &size) < 0)
         return;
     uint8_t *colon = memchr(data, ':', size);
-    if (colon && utf8_is_valid((const char *)data, size)) {
+    if (colon && utf8_is_valid((const char *)data, size) && !memchr(data, 0, (size_t)(colon - data))) {
         credentials->username = string_duplicate_n((const char *)data, (size_t)(colon - data));
         credentials->password = secret_new(colon + 1, size - (size_t)(colon - data) - 1);
         if (credentials->password && identifier_is_valid(credentials->username))

@@ -10,7 +10,11 @@ Permission permission_of_workflow(const char *workflow)
     static const struct {
         const char *workflow;
         Permission permission;
-    } rows[] = {{"create", PERMISSION_CLUSTER_CREATE}, {"delete", PERMISSION_CLUSTER_DELETE}};
+    } rows[] = {{"create", PERMISSION_CLUSTER_CREATE},
+                {"delete", PERMISSION_CLUSTER_DELETE},
+                {"scale", PERMISSION_CLUSTER_SCALE},
+                {"add_services", PERMISSION_CLUSTER_SCALE},
+                {"replace", PERMISSION_CLUSTER_SCALE}};
     for (size_t i = 0; i < ELEMENTSOF(rows); i++)
         if (string_equal(rows[i].workflow, workflow))
             return rows[i].permission;

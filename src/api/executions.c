@@ -122,24 +122,59 @@ typedef struct ActionBody {
 
 static const JsonField action_fields[] = {
     {"action", JSON_FIELD_STRING, offsetof(ActionBody, action), JSON_FIELD_REQUIRED, 1, 32,
-     "cancel, force-cancel, or resume for one that stands still"},
+     "cancel, force-cancel, pause, resume or retry"},
     {0},
 };
 
-/* Whoever has it go on may have it done. */
+/* Whoever has work go on may have it done. */
+static int require_workflow(ApiCall *call, ExecutionGetRow *ret_row, Error *error)
+{
+    int r = find_execution(call, call->parameters[0], ret_row, error);
+    return r < 0 ? r
+                 : api_object_require(call, &object_execution, permission_of_workflow(ret_row->workflow),
+                                      error);
+}
+
+/* Of what somebody paused, and of what stands still because nobody entitled answers for it. */
 static int resume(ApiCall *call, Error *error)
 {
     ExecutionGetRow row;
-    int r = find_execution(call, call->parameters[0], &row, error);
-    if (r >= 0)
-        r = api_object_require(call, &object_execution, permission_of_workflow(row.workflow), error);
-    if (r >= 0)
-        r = engine_resume(call->api->engine, call->transaction, call->tenant, row.id,
-                          call->principal.username, &call->effects, error);
-    if (r < 0)
-        return r;
-    call->audit_object = arena_format(call->arena, "execution:%s", row.id);
-    return answer_execution(call, row.id, error);
+    const char *actor = call->principal.username;
+    int r = require_workflow(call, &row, error);
+    if (r >= 0 && row.is_held)
+        r = engine_resume(call->api->engine, call->transaction, call->tenant, row.id, actor, &call->effects,
+                          error);
+    if (r >= 0 && (!row.is_held || string_equal(row.status, "paused")))
+        r = engine_unpause(call->api->engine, call->transaction, call->tenant, row.id, actor, &call->effects,
+                           error);
+    return r;
+}
+
+static int retry(ApiCall *call, Error *error)
+{
+    ExecutionGetRow row;
+    int r = require_workflow(call, &row, error);
+    return r < 0 ? r
+                 : engine_retry(call->api->engine, call->transaction, call->tenant, row.id,
+                                call->principal.username, &call->effects, error);
+}
+
+static int steer(ApiCall *call, const char *action, Error *error)
+{
+    const char *id = call->parameters[0], *actor = call->principal.username;
+    if (string_equal(action, "resume"))
+        return resume(call, error);
+    if (string_equal(action, "retry"))
+        return retry(call, error);
+    if (string_equal(action, "pause"))
+        return engine_pause(call->api->engine, call->transaction, call->tenant, id, actor, &call->effects,
+                            error);
+    bool is_forced = string_equal(action, "force-cancel");
+    if (!is_forced && !string_equal(action, "cancel"))
+        return error_set_field(error, ERROR_BAD_FIELD, "action",
+                               "The actions are cancel, force-cancel, pause, resume and retry.");
+    return engine_cancel(call->api->engine, call->transaction, call->tenant, id, is_forced, actor,
+                         &call->effects, error);
 }
 
 static int post_execution(ApiCall *call, Error *error)
@@ -148,16 +183,10 @@ static int post_execution(ApiCall *call, Error *error)
     int r = body_dispatch(call, action_fields, &body, error);
     if (r < 0)
         return r;
-    if (string_equal(body.action, "resume"))
-        return resume(call, error);
-    bool is_forced = string_equal(body.action, "force-cancel");
-    if (!is_forced && !string_equal(body.action, "cancel"))
-        return error_set_field(error, ERROR_BAD_FIELD, "action",
-                               "The actions are cancel, force-cancel and resume.");
-    r = engine_cancel(call->api->engine, call->transaction, call->tenant, call->parameters[0], is_forced,
-                      call->principal.username, &call->effects, error);
+    r = steer(call, body.action, error);
     if (r < 0)
         return r;
+    call->audit_details = arena_format(call->arena, "{\"action\":\"%s\"}", body.action);
     call->audit_object = arena_format(call->arena, "execution:%s", call->parameters[0]);
     return answer_execution(call, call->parameters[0], error);
 }
@@ -301,7 +330,7 @@ const ApiRoute routes_executions[] = {
     ROUTE(GET, "/executions/{id}/plan", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, get_execution_plan, NULL,
           200, "The plan that an operation on a cluster runs", .object = &object_execution),
     ROUTE(POST, "/executions/{id}", EXECUTION_CANCEL, NEEDS_TENANT, WRITE, JSON_BODY, post_execution,
-          "execution_cancel", 200, "Cancels an execution, or has one go on that stands still",
+          "execution_cancel", 200, "Cancels, pauses, resumes or retries an execution",
           .fields = action_fields, .object = &object_execution),
     ROUTE(GET, "/operations", EXECUTION_GET, NEEDS_TENANT, READ, NO_BODY, list_operations, NULL, 200,
           "Operations of an execution", .query = query_operations, .object = &object_execution_of_query),

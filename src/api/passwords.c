@@ -48,6 +48,9 @@ static int read_account(StoreTransaction *transaction, void *context, Error *err
         return r;
     if (r == 0)
         return error_set(error, ERROR_NOT_FOUND, "There is no account '%s'.", change->username);
+    if (!string_equal(row.origin, "local"))
+        return error_set(error, ERROR_CONFLICT,
+                         "'%s' is an account of the directory: it has no password here.", change->username);
     if (!change->is_one_time)
         r = sign_in_check_inside(transaction, row.locked_until, error);
     if (r >= 0)

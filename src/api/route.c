@@ -7,12 +7,25 @@
 #include "base/string.h"
 
 const ApiRoute *const api_route_tables[] = {
-    routes_system,   routes_users,        routes_passwords,
-    routes_tokens,   routes_sessions,     routes_second_factor,
-    routes_policies, routes_quotas,       routes_tenants,
-    routes_catalog,  routes_clusters,     routes_executions,
-    routes_events,   routes_provisioners, routes_bundles,
-    routes_audit,    routes_keys,         NULL,
+    routes_system,
+    routes_users,
+    routes_passwords,
+    routes_tokens,
+    routes_sessions,
+    routes_second_factor,
+    routes_policies,
+    routes_quotas,
+    routes_tenants,
+    routes_catalog,
+    routes_clusters,
+    routes_executions,
+    routes_events,
+    routes_provisioners,
+    routes_bundles,
+    routes_audit,
+    routes_keys,
+    routes_directory,
+    NULL,
 };
 
 #define PAGE_QUERY                                                                                           \

@@ -139,7 +139,7 @@ extern const RouteObject object_cluster, object_node, object_execution, object_e
 extern const ApiRoute routes_system[], routes_users[], routes_passwords[], routes_tokens[], routes_sessions[],
     routes_second_factor[], routes_policies[], routes_quotas[], routes_tenants[], routes_catalog[],
     routes_clusters[], routes_executions[], routes_events[], routes_provisioners[], routes_bundles[],
-    routes_audit[], routes_keys[];
+    routes_audit[], routes_keys[], routes_directory[];
 extern const ApiRoute routes_internal[];
 extern const ApiRoute *const api_route_tables[]; /* NULL-terminated: the external ones */
 

@@ -137,7 +137,7 @@ static int load_change(StoreTransaction *transaction, void *context, Error *erro
 static int check_password(ApiCall *call, const FactorChange *change, const char *text, Error *error)
 {
     _cleanup_secret_ Secret *password = secret_new(text, strlen(text));
-    if (password && password_verify(change->password_hash, password) >= 0)
+    if (password && sign_in_password_is_right(call, change->password_hash, password))
         return 0;
     return sign_in_failed_inside(call, error_set_field(error, ERROR_FORBIDDEN, "current_password",
                                                        "The current password is not right."));

@@ -137,7 +137,7 @@ static int sign_in_with_body(ApiCall *call, const SessionBody *body, SigningIn *
         return error_set(error, ERROR_INTERNAL, "No memory for a password.");
     SignIn attempt = {.username = body->username, .password = password, .code = body->code};
     int r = sign_in(call, &attempt, error);
-    signing_in->username = body->username;
+    signing_in->username = attempt.username;
     signing_in->has_second_factor = attempt.has_second_factor;
     return r;
 }

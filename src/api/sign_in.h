@@ -10,7 +10,7 @@
 #include "base/secret.h"
 
 typedef struct SignIn {
-    const char *username;
+    const char *username; /* afterwards in the directory's spelling, where it is of one */
     const Secret *password;
     const char *code; /* or NULL */
     /* Set when it succeeded: */
@@ -25,5 +25,8 @@ int sign_in(ApiCall *call, SignIn *sign_in, Error *error);
 /* Somebody who is signed in showed a wrong password or code for a change that asks for one: it counts as a
  * failed sign-in. Gives the error back that was set. */
 int sign_in_failed_inside(ApiCall *call, int result);
+/* Whether it is the password of who is signed in. hash: as it is stored, "" for an account of the directory.
+ */
+bool sign_in_password_is_right(ApiCall *call, const char *hash, const Secret *password);
 /* ERROR_FORBIDDEN while the account is locked. */
 int sign_in_check_inside(StoreTransaction *transaction, int64_t locked_until, Error *error);

@@ -4,10 +4,11 @@
 #include <pthread.h>
 #include <sodium.h>
 
+#include "api/source.h"
 #include "base/memory.h"
 #include "base/string.h"
 
-enum { SETS = 1024, WAYS = 4, FREE_FAILURES = 2, DOUBLINGS_MAX = 6, KEY_MAX = 300 };
+enum { SETS = 1024, WAYS = 4, FREE_FAILURES = 2, DOUBLINGS_MAX = 6 };
 static const Usec FIRST_DELAY = 50 * USEC_PER_MSEC;
 static const Usec NAME_MEMORY = 900 * USEC_PER_SEC;
 
@@ -40,19 +41,6 @@ SignInGuard *sign_in_guard_free(SignInGuard *guard)
     (void)pthread_mutex_destroy(&guard->lock);
     free(guard);
     return NULL;
-}
-
-/* Of IPv6 the first four groups: one who holds a /64 has all addresses in it. */
-static void source_key(const char *address, char key[static KEY_MAX])
-{
-    unsigned colons = 0;
-    size_t length = 0;
-    bool is_v6 = strchr(address, ':') && !strchr(address, '.');
-    for (; address[length] && length < KEY_MAX - 1; length++)
-        if (is_v6 && address[length] == ':' && (++colons == 4 || address[length + 1] == ':'))
-            break;
-    memcpy(key, address, length);
-    key[length] = '\0';
 }
 
 static uint64_t make_tag(const SignInGuard *guard, const char *key)
@@ -97,9 +85,9 @@ static uint32_t count_failure(SignInGuard *guard, unsigned kind, const char *key
 
 Usec sign_in_guard_wait(SignInGuard *guard, const char *source, unsigned maximum, Usec lock, Usec now)
 {
-    char key[KEY_MAX];
+    char key[SOURCE_SIZE];
     Usec wait = 0;
-    source_key(source, key);
+    source_of_address(source, key);
     ASSERT(pthread_mutex_lock(&guard->lock) == 0);
     const GuardEntry *entry = find_entry(guard, SOURCES, make_tag(guard, key));
     if (entry && entry->failures >= maximum && entry->last + lock > now)
@@ -110,8 +98,8 @@ Usec sign_in_guard_wait(SignInGuard *guard, const char *source, unsigned maximum
 
 Usec sign_in_guard_failed(SignInGuard *guard, const char *source, const char *username, Usec memory, Usec now)
 {
-    char key[KEY_MAX];
-    source_key(source, key);
+    char key[SOURCE_SIZE];
+    source_of_address(source, key);
     ASSERT(pthread_mutex_lock(&guard->lock) == 0);
     (void)count_failure(guard, SOURCES, key, memory, now);
     uint32_t failures = count_failure(guard, NAMES, username, NAME_MEMORY, now);

@@ -299,8 +299,8 @@ int task_build(ApiCall *call, const EngineLease *lease, const char *provisioner_
     Writer part = writer_new(&text);
     Build build = {
         .call = call, .lease = lease, .provisioner_id = provisioner_id, .writer = &part, .error = error};
-    int r =
-        cluster_view_read(call->api, lease->tenant, lease->cluster_id, lease->node_id, &build.view, error);
+    int r = cluster_view_read(call->api, lease->tenant, lease->cluster_id, lease->node_id, lease->details,
+                              &build.view, error);
     if (r >= 0)
         r = json_parse(lease->details, strlen(lease->details), DETAILS_LIMIT, &build.details, error);
     if (r >= 0) {

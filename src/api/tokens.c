@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "api/api_internal.h"
+#include "api/rights.h"
 #include "base/string.h"
 #include "crypto/hash.h"
 #include "crypto/token.h"
@@ -101,11 +102,12 @@ static int check_membership(ApiCall *call, const char *tenant, Error *error)
         int r = statement_tenant_get(call->transaction, &(TenantGetParameters){.name = tenant}, &row, error);
         return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
     }
-    MembershipGetRow row;
-    int r = statement_membership_get(
-        call->transaction, &(MembershipGetParameters){.tenant = tenant, .username = call->principal.username},
-        &row, error);
-    return r != 0 ? MIN(r, 0) : error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
+    AccessRights rights; /* also through a group */
+    int r =
+        rights_load(call->transaction, call->arena, call->principal.username, tenant, false, &rights, error);
+    if (r < 0 || (rights.is_tenant && rights.is_member))
+        return MIN(r, 0);
+    return error_set(error, ERROR_NOT_FOUND, "There is no tenant '%s'.", tenant);
 }
 
 /* The scope that is asked for, within that of the token which makes it. */

@@ -24,6 +24,7 @@ static void write_account(Writer *writer, const UserListRow *row, int64_t now)
 {
     writer_string(writer, "username", row->username);
     writer_string(writer, "role", row->role);
+    writer_string(writer, "origin", row->origin);
     writer_boolean(writer, "active", row->is_active);
     writer_boolean(writer, "is_locked", row->locked_until > now);
     writer_boolean(writer, "must_change_password", row->must_change_password);

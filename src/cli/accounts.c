@@ -10,6 +10,7 @@
 static const ViewField user_view[] = {
     {"USER", "username", FIELD_STRONG, IN_BOTH},
     {"ROLE", "role", FIELD_TEXT, IN_BOTH},
+    {"OF", "origin", FIELD_TEXT, IN_BOTH | MAY_LACK},
     {"ACTIVE", "active", FIELD_FLAG, IN_BOTH},
     {"LOCKED", "is_locked", FIELD_FLAG, IN_BOTH},
     {"NEW PASSWORD DUE", "must_change_password", FIELD_FLAG, IN_DETAILS | MAY_LACK},

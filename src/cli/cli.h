@@ -35,8 +35,8 @@ typedef struct CliVerb {
 
 /* Tables, each ended by a row without name, in the order of the help. */
 extern const CliVerb verbs_session[], verbs_catalog[], verbs_clusters[], verbs_changes[], verbs_nodes[],
-    verbs_bundles[], verbs_provisioners[], verbs_accounts[], verbs_credentials[], verbs_keys[], verbs_audit[],
-    verbs_system[], verbs_completion[];
+    verbs_bundles[], verbs_provisioners[], verbs_accounts[], verbs_credentials[], verbs_directory[],
+    verbs_keys[], verbs_audit[], verbs_system[], verbs_completion[];
 extern const Option cli_global_options[];
 /* The whole program; built once. */
 const Program *cli_program(void);

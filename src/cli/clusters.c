@@ -397,6 +397,43 @@ static int executions_show(Cli *cli, Error *error)
     return show_tasks(cli, cli_argument(cli, 0), error);
 }
 
+static int steer(Cli *cli, const char *id, const char *action, const char *done, Error *error)
+{
+    _cleanup_json_ json_t *answer = NULL, *body = json_pack("{s:s}", "action", action);
+    _cleanup_free_ char *path = cli_path("/executions/%s", id);
+    int r = cli_request(cli, "POST", path, body, &answer, error);
+    if (r < 0)
+        return r;
+    if (cli_option(cli, "watch")) {
+        const WatchTarget target = {
+            .cluster_id = json_text_at(answer, "cluster_id"), .execution_id = id, .name = id};
+        return watch_execution(cli, &target, error);
+    }
+    cli_done(cli, answer, "The execution %s %s.", id, done);
+    return 0;
+}
+
+/* The last word of the verb says what to do. */
+static int clusters_steer(Cli *cli, Error *error)
+{
+    static const struct {
+        const char *verb, *action, *done;
+    } rows[] = {{"clusters pause", "pause", "is paused; what runs now goes on to its end"},
+                {"clusters resume", "resume", "goes on"},
+                {"clusters retry", "retry", "is taken up where it stopped"}};
+    _cleanup_json_ json_t *cluster = NULL;
+    int r = get_cluster(cli, cli_argument(cli, 0), &cluster, error);
+    if (r < 0)
+        return r;
+    const char *id = json_text_at(cluster, "progress.execution_id");
+    if (!*id)
+        return error_set(error, ERROR_NOT_FOUND, "nothing was ever run for this cluster");
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++)
+        if (string_equal(cli->verb, rows[i].verb))
+            return steer(cli, id, rows[i].action, rows[i].done, error);
+    return error_set(error, ERROR_INTERNAL, "'%s' is no verb of this table", cli->verb);
+}
+
 static int executions_resume(Cli *cli, Error *error)
 {
     _cleanup_json_ json_t *answer = NULL, *body = json_pack("{s:s}", "action", "resume");
@@ -445,6 +482,11 @@ static const Option cancel_options[] = {
     {.name = "force", .help = "do not wait for what runs"},
     {.name = NULL},
 };
+static const Option steer_options[] = {
+    {.name = "watch", .letter = 'w', .help = "show the work until it ends; the exit status tells how"},
+    {.name = "timeout", .argument = "TIME", .help = "stop watching after this, e.g. 10m; the work goes on"},
+    {.name = NULL},
+};
 static const Option limit_options[] = {
     {.name = "limit", .argument = "N", .help = "show at most so many"},
     {.name = NULL},
@@ -479,6 +521,13 @@ const CliVerb verbs_clusters[] = {
      "what happened, oldest first", NULL},
     {"clusters cancel", "NAME|ID", 1, 1, SESSION, clusters_cancel, cancel_options,
      "cancel the work on a cluster", NULL},
+    {"clusters pause", "NAME|ID", 1, 1, SESSION, clusters_steer, NULL, "hold the work on a cluster",
+     "No further task is begun; what runs goes on to its end. It also holds across restarts of the manager."},
+    {"clusters resume", "NAME|ID", 1, 1, SESSION, clusters_steer, steer_options,
+     "go on with work that was paused", NULL},
+    {"clusters retry", "NAME|ID", 1, 1, SESSION, clusters_steer, steer_options,
+     "take up work that failed or was cancelled",
+     "It goes on where it stopped: only what has not succeeded is run."},
     {"clusters decide", "TASK retry|done|fail", 2, 2, SESSION, clusters_decide, NULL,
      "decide about a task whose outcome nobody can know",
      "A task needs a decision when its node vanished in the middle of a step that may not be repeated. Look "

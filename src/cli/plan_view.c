@@ -155,6 +155,36 @@ static void print_steps(const json_t *steps)
                      count - STEPS_SHOWN, style_end(stdout));
 }
 
+static const ViewField moving_view[] = {
+    {"NODE", "number", FIELD_NUMBER, IN_LIST},
+    {"BECOMES", "change", FIELD_STRONG, IN_LIST},
+    {"HOSTNAME", "hostname", FIELD_TEXT, IN_LIST | MAY_SHRINK},
+    {"SERVICES", "services", FIELD_LIST, IN_LIST | MAY_SHRINK},
+    {"HARDWARE", "hardwaretype", FIELD_TEXT, IN_LIST},
+    {0},
+};
+static const ViewField told_view[] = {
+    {"SERVICE", "service", FIELD_STRONG, IN_LIST},
+    {"NODE", "node", FIELD_NUMBER, IN_LIST},
+    {"WHILE", "when", FIELD_TEXT, IN_LIST},
+    {"WHAT IS NEW TO IT", "parameters", FIELD_LIST, IN_LIST | MAY_SHRINK},
+    {0},
+};
+
+static void print_moving(const json_t *plan)
+{
+    _cleanup_json_ json_t *moving = json_array();
+    size_t index;
+    json_t *node;
+    json_array_foreach (json_object_get(plan, "nodes"), index, node)
+        if (*json_text_at(node, "change") && !string_equal(json_text_at(node, "change"), "kept"))
+            (void)json_array_append(moving, node);
+    if (json_array_size(moving) == 0)
+        return;
+    view_heading("Nodes that come and go");
+    view_list(moving, moving_view, "");
+}
+
 void change_view_print(const json_t *plan)
 {
     _cleanup_free_ char *cluster = text_safe(json_text_at(plan, "cluster"));
@@ -164,6 +194,8 @@ void change_view_print(const json_t *plan)
     size_t count = json_array_size(steps);
     (void)printf("%s%s%s: %s, %zu step%s\n", style_begin(stdout, STYLE_STRONG), cluster, style_end(stdout),
                  operation, count, count == 1 ? "" : "s");
+    print_moving(plan);
+    print_part(plan, "Services that are configured again", "told", told_view);
     if (count > 0)
         print_steps(steps);
     if (json_array_size(json_object_get(plan, "critical_path")) > 0)

@@ -23,10 +23,10 @@ const Option cli_global_options[] = {
     {.name = NULL},
 };
 
-static const CliVerb *const tables[] = {verbs_session,     verbs_clusters, verbs_changes,      verbs_nodes,
-                                        verbs_catalog,     verbs_bundles,  verbs_provisioners, verbs_accounts,
-                                        verbs_credentials, verbs_keys,     verbs_audit,        verbs_system,
-                                        verbs_completion};
+static const CliVerb *const tables[] = {
+    verbs_session, verbs_clusters,     verbs_changes,  verbs_nodes,       verbs_catalog,
+    verbs_bundles, verbs_provisioners, verbs_accounts, verbs_credentials, verbs_directory,
+    verbs_keys,    verbs_audit,        verbs_system,   verbs_completion};
 
 static const char epilogue[] =
     "FILES\n"

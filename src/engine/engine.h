@@ -149,6 +149,18 @@ int engine_give_back(Engine *engine, StoreTransaction *transaction, const char *
 int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
                   bool is_forced, const char *actor, EngineEffects *effects, Error *error);
 
+/* Nothing more is handed out; what runs goes on. Paused already: nothing happens. ERROR_CONFLICT when it does
+ * not run. */
+int engine_pause(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
+                 const char *actor, EngineEffects *effects, Error *error);
+/* A paused one goes on. ERROR_CONFLICT when it neither runs nor is paused. */
+int engine_unpause(Engine *engine, StoreTransaction *transaction, const char *tenant,
+                   const char *execution_id, const char *actor, EngineEffects *effects, Error *error);
+/* Takes up an execution that failed or was cancelled where it stopped: only what has not succeeded is run.
+ * The actor, whose right to it was checked, answers for it from
+ * now on. ERROR_CONFLICT when it has not failed, or is not the cluster's last. */
+int engine_retry(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,
+                 const char *actor, EngineEffects *effects, Error *error);
 /* An execution that stands still goes on; the actor, whose right to it was checked, answers for it from now
  * on. ERROR_CONFLICT when it does not stand still. */
 int engine_resume(Engine *engine, StoreTransaction *transaction, const char *tenant, const char *execution_id,

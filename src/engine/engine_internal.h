@@ -90,6 +90,8 @@ int transition_flush(Transition *transition);
 /* Cancels what nobody began and adds *progress; status is `failing` or `cancelling`. */
 int transition_stop_execution(Transition *transition, const char *tenant, const char *execution_id,
                               const char *status, const char *reason, ExecutionProgress progress);
+/* The cluster works again for an execution that was opened again. */
+int transition_take_up(Transition *transition, const char *tenant, const ExecutionGetRow *execution);
 int transition_record_task(Transition *transition, TaskKey key, const char *cluster_id, const char *node_id,
                            const char *state, const char *severity, const char *message);
 
@@ -104,6 +106,11 @@ int transition_release_batch(Transition *transition);
 /* The tasks of a fresh execution that wait for nothing. */
 int transition_release_roots(Transition *transition, TaskKey key, ExecutionProgress *progress);
 
+/* steer.c */
+/* Started or paused: neither ending nor ended. */
+bool execution_is_going(const char *status);
+/* Nothing of a paused execution may be handed out. */
+int transition_hold(Transition *transition, const char *tenant, const char *execution_id);
 /* hold.c: 1 when who answers for the execution may still have it done; otherwise it stands still from now on
  * and the answer is 0. */
 int execution_check_entitled(Transition *transition, const char *tenant, const char *execution_id);

@@ -176,7 +176,7 @@ static int offer_again(Transition *transition, TaskKey key, const TasksForReport
     if (r <= 0)
         return r;
     effects_release(transition->effects, key.execution_id, key.number);
-    if (!string_equal(execution.status, "started"))
+    if (!execution_is_going(execution.status))
         return cancel_returned(transition, key, task->cluster_id, task->node_id, task->failures);
     r = statement_task_offer_again(
         transition->transaction,

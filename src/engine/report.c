@@ -148,15 +148,16 @@ static int fail(Transition *transition, const Reported *reported, const char *co
         return r;
     ExecutionProgress progress = ending(reported);
     progress.failed = 1;
-    if (!string_equal(execution.status, "started"))
+    if (!execution_is_going(execution.status))
         return transition_progress(transition, reported->key.tenant, reported->key.execution_id, progress);
     return transition_stop_execution(transition, reported->key.tenant, reported->key.execution_id, "failing",
                                      describe(transition, reported, message), progress);
 }
 
-static int cancelled(Transition *transition, const Reported *reported)
+/* code: "cancelled" when the step was seen to end, "abandoned" when nobody waited for it. */
+static int cancelled(Transition *transition, const Reported *reported, const char *code)
 {
-    int r = finish(transition, reported, "cancelled", "cancelled", "", "{}");
+    int r = finish(transition, reported, "cancelled", code, "", "{}");
     if (r >= 0)
         r = record(transition, reported, "task_cancelled", "warning", "");
     if (r >= 0)
@@ -196,10 +197,27 @@ static int settle_failure(Transition *transition, const Reported *reported, cons
         &execution, transition->error);
     if (r <= 0)
         return r;
-    bool may_retry = report->is_retry_sensible && string_equal(execution.status, "started") &&
+    bool may_retry = report->is_retry_sensible && execution_is_going(execution.status) &&
                      reported->row.failures + 1 < reported->row.maximum_failures;
     return may_retry ? try_again(transition, reported, code, message)
                      : fail(transition, reported, code, message);
+}
+
+/* A step that ended early in an execution that goes on is a run that failed, however it came to that. */
+static int settle_cancellation(Transition *transition, const Reported *reported, const EngineReport *report)
+{
+    ExecutionGetRow execution;
+    int r = statement_execution_get(
+        transition->transaction,
+        &(ExecutionGetParameters){.tenant = reported->key.tenant, .id = reported->key.execution_id},
+        &execution, transition->error);
+    if (r <= 0)
+        return r;
+    if (!execution_is_going(execution.status))
+        return cancelled(transition, reported, "cancelled");
+    EngineReport failure = *report;
+    failure.is_retry_sensible = true;
+    return settle_failure(transition, reported, &failure, "ended_early", "The step was ended early.");
 }
 
 static int settle(Transition *transition, const Reported *reported, const EngineReport *report)
@@ -220,7 +238,7 @@ static int settle(Transition *transition, const Reported *reported, const Engine
     case ENGINE_REPORT_FAILED:
         return settle_failure(transition, reported, report, code, message);
     case ENGINE_REPORT_CANCELLED:
-        return cancelled(transition, reported);
+        return settle_cancellation(transition, reported, report);
     case ENGINE_REPORT_UNKNOWN:
         return undecided(transition, reported,
                          *message ? message : "Nobody can know whether the step took effect.");
@@ -343,7 +361,7 @@ int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *ten
         return r;
     if (r == 0)
         return error_set(error, ERROR_NOT_FOUND, "There is no execution '%s'.", execution_id);
-    bool is_open = string_equal(execution.status, "pending") || string_equal(execution.status, "started") ||
+    bool is_open = string_equal(execution.status, "pending") || execution_is_going(execution.status) ||
                    string_equal(execution.status, "cancelling") || string_equal(execution.status, "failing");
     if (!is_open)
         return error_set(error, ERROR_CONFLICT, "The execution has ended already (%s).", execution.status);
@@ -357,7 +375,7 @@ int engine_cancel(Engine *engine, StoreTransaction *transaction, const char *ten
             Reported reported = {.key = {tenant, execution_id, rows[i].number}, .was_leased = true};
             r = transition_find_task(&transition, reported.key, &reported.row);
             if (r > 0)
-                r = cancelled(&transition, &reported);
+                r = cancelled(&transition, &reported, "abandoned");
         }
         if (r < 0)
             return r;

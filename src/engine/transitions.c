@@ -22,6 +22,7 @@ static const Workflow workflows[] = {
     {"restart", "pending", "active", "inconsistent", "ready"},
     {"add_services", "pending", "active", "inconsistent", "ready"},
     {"scale", "pending", "active", "inconsistent", "ready"},
+    {"replace", "pending", "active", "inconsistent", "ready"},
 };
 
 static const Workflow *find_workflow(const char *name)
@@ -182,17 +183,17 @@ int transition_begin_execution(Transition *transition, const char *tenant, const
     r = statement_execution_get(transition->transaction,
                                 &(ExecutionGetParameters){.tenant = tenant, .id = next.id}, &execution,
                                 transition->error);
-    if (r < 0)
-        return r;
-    r = set_cluster_status(transition, tenant, cluster_id, next.id,
-                           find_workflow(execution.workflow)->cluster_running, "");
-    if (r < 0)
-        return r;
+    return r < 0 ? r : transition_take_up(transition, tenant, &execution);
+}
+
+int transition_take_up(Transition *transition, const char *tenant, const ExecutionGetRow *execution)
+{
+    int r = set_cluster_status(transition, tenant, execution->cluster_id, execution->id,
+                               find_workflow(execution->workflow)->cluster_running, "");
     ExecutionProgress progress = {0};
-    r = transition_release_roots(transition, (TaskKey){tenant, next.id, 0}, &progress);
-    if (r < 0)
-        return r;
-    return transition_progress(transition, tenant, next.id, progress);
+    if (r >= 0)
+        r = transition_release_roots(transition, (TaskKey){tenant, execution->id, 0}, &progress);
+    return r < 0 ? r : transition_progress(transition, tenant, execution->id, progress);
 }
 
 static int finish_execution(Transition *transition, const char *tenant, const char *id,
@@ -267,11 +268,10 @@ int transition_progress(Transition *transition, const char *tenant, const char *
     if (r <= 0)
         return r;
     const Workflow *workflow = find_workflow(row.workflow);
-    if (string_equal(row.status, "started"))
-        return row.tasks_finished < row.tasks_total
-                   ? 0
-                   : finish_execution(transition, tenant, execution_id, row.cluster_id, workflow,
-                                      "terminated");
+    if (execution_is_going(row.status) && row.tasks_finished >= row.tasks_total)
+        return finish_execution(transition, tenant, execution_id, row.cluster_id, workflow, "terminated");
+    if (execution_is_going(row.status))
+        return string_equal(row.status, "paused") ? transition_hold(transition, tenant, execution_id) : 0;
     bool is_failing = string_equal(row.status, "failing"),
          is_cancelling = string_equal(row.status, "cancelling");
     if ((!is_failing && !is_cancelling) || row.tasks_leased > 0)

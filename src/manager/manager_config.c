@@ -54,6 +54,50 @@ const ConfigKey manager_config_keys[] = {
         "further names and addresses of the manager, in its certificates"),
     KEY("admin", "socket", PATH, admin_socket, BASTIDE_PREFIX "/run/admin.sock", 0, 0,
         "socket for administration on this machine"),
+    KEY("ldap", "servers", LIST, ldap.servers, "", 0, 0,
+        "servers of the directory in order of preference, each ldaps://HOST[:PORT], or ldap://HOST[:PORT] "
+        "for "
+        "StartTLS; none: "
+        "local accounts only"),
+    KEY("ldap", "ca_file", PATH, ldap.ca_file, NULL, 0, 0,
+        "certificates that may have issued those of the servers; the system's are not used"),
+    KEY("ldap", "bind_dn", STRING, ldap.bind_dn, NULL, 0, 0, "account of our own that searches"),
+    KEY("ldap", "bind_password_file", PATH, ldap.bind_password_file, NULL, 0, 0,
+        "file with its password, which only the manager's account may read"),
+    KEY("ldap", "base_dn", STRING, ldap.base_dn, NULL, 0, 0, "people are searched below it"),
+    KEY("ldap", "active_directory", BOOLEAN, ldap.is_active_directory, "no", 0, 0,
+        "its names for a user, and nested groups by its own rule"),
+    KEY("ldap", "user_filter", STRING, ldap.user_filter, NULL, 0, 0,
+        "finds who signs in as {username}; (&(objectClass=person)(uid={username})) when absent, with "
+        "active_directory "
+        "(&(objectCategory=person)(objectClass=user)(sAMAccountName={username}))"),
+    KEY("ldap", "username_attribute", STRING, ldap.username_attribute, NULL, 0, 0,
+        "becomes the account's name; uid when absent, with active_directory sAMAccountName"),
+    KEY("ldap", "group_base_dn", STRING, ldap.group_base_dn, NULL, 0, 0,
+        "groups are searched below it; as base_dn when absent"),
+    KEY("ldap", "group_attribute", STRING, ldap.group_attribute, "memberOf", 0, 0,
+        "attribute of a person that names groups"),
+    KEY("ldap", "group_filter", STRING, ldap.group_filter,
+        "(|(member={dn})(uniqueMember={dn})(memberUid={username}))", 0, 0, "finds the groups of a person"),
+    KEY("ldap", "nested_filter", STRING, ldap.nested_filter, "(|(member={dn})(uniqueMember={dn}))", 0, 0,
+        "finds the groups that a group is in"),
+    KEY("ldap", "nested_levels", INTEGER, ldap.nested_levels, "5", 0, 20,
+        "how far groups in groups are followed"),
+    KEY("ldap", "require_group", BOOLEAN, ldap.requires_group, "yes", 0, 0,
+        "who is in no group with an ldap_group_dn may not sign in"),
+    KEY("ldap", "server_timeout", MILLISECONDS, ldap.server_timeout_ms, "3s", 100, 60000,
+        "how long one server may take for all that is asked of it"),
+    KEY("ldap", "timeout", MILLISECONDS, ldap.timeout_ms, "8s", 100, 120000,
+        "how long a sign-in may take, all servers together"),
+    KEY("ldap", "sync_interval", MILLISECONDS, ldap.sync_interval_ms, "5m", 1000, 86400000,
+        "how often accounts of the directory are looked at again"),
+    KEY("ldap", "unverified_limit", MILLISECONDS, ldap.unverified_limit_ms, "24h", 1000, 2592000000,
+        "how long sessions and tokens of an account last while the directory cannot be asked"),
+    REFUSED("ldap", "bind_password",
+            "a password does not belong here in the clear: name a file of mode 0600 in bind_password_file"),
+    REFUSED("ldap", "verify",
+            "the servers' certificates are always verified: people's passwords are sent to them"),
+    REFUSED("ldap", "referrals", "referrals are not followed: a password would be sent to whom they name"),
     REFUSED("external", "ssl_enabled", "TLS cannot be turned off: clients send passwords and tokens"),
     REFUSED("external", "tls", "TLS cannot be turned off: clients send passwords and tokens"),
     REFUSED("manager", "security_enabled", "authentication and authorisation cannot be turned off"),
@@ -77,6 +121,21 @@ static int resolve_user(ManagerConfig *config, Error *error)
     return 0;
 }
 
+static void set_default(char **text, const char *value)
+{
+    if (!*text)
+        *text = string_duplicate(value);
+}
+
+static void set_directory_defaults(DirectorySettings *ldap)
+{
+    bool is_active = ldap->is_active_directory;
+    set_default(&ldap->username_attribute, is_active ? "sAMAccountName" : "uid");
+    set_default(&ldap->user_filter,
+                is_active ? "(&(objectCategory=person)(objectClass=user)(sAMAccountName={username}))"
+                          : "(&(objectClass=person)(uid={username}))");
+}
+
 int manager_config_load(const char *path, ManagerConfig *config, Error *error)
 {
     int r = config_load(path, false, manager_config_keys, config, error);
@@ -88,6 +147,7 @@ int manager_config_load(const char *path, ManagerConfig *config, Error *error)
         !string_equal(config->audit_when_unreachable, "refuse"))
         return error_set_field(error, ERROR_CONFIGURATION, "audit.when_unreachable",
                                "It is continue or refuse.");
+    set_directory_defaults(&config->ldap);
     return resolve_user(config, error);
 }
 

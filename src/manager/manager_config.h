@@ -7,6 +7,7 @@
 
 #include "base/config.h"
 #include "base/string.h"
+#include "directory/directory.h"
 
 typedef struct ManagerConfig {
     char *directory, *user, *database, *keeper_socket, *admin_socket, *log_level, *log_format;
@@ -17,6 +18,7 @@ typedef struct ManagerConfig {
     char *organisation;
     char *audit_file, *audit_when_unreachable;
     int64_t audit_unreachable_after_ms;
+    DirectorySettings ldap;
     uid_t uid; /* resolved */
     gid_t gid;
 } ManagerConfig;

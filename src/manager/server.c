@@ -23,6 +23,7 @@ typedef struct Server {
     sd_event *event;
     Store *store;
     Api *api;
+    Directory *directory; /* NULL = none */
     HttpServer *external, *internal;
     AdminSocket *admin;
     char *ca_certificate, *internal_url, *bundle_directory, *request_key_file;
@@ -194,6 +195,7 @@ static int start_api(Server *server, Error *error)
                                     : 0,
                             .internal_url = server->internal_url,
                             .ca_certificate = server->ca_certificate,
+                            .directory = server->directory,
                             .lease = (Usec)config->lease_ms * USEC_PER_MSEC,
                             .heartbeat = (Usec)config->heartbeat_ms * USEC_PER_MSEC};
     r = api_new(&settings, &server->api, error);
@@ -220,6 +222,8 @@ static int start(Server *server, Error *error)
 {
     const ManagerConfig *config = server->config;
     int r = attach_signals(server, error);
+    if (r >= 0 && config->ldap.servers.count > 0)
+        r = directory_new(&config->ldap, &system_clock, &server->directory, error);
     if (r >= 0)
         r = open_store(server, error);
     if (r >= 0)
@@ -249,6 +253,7 @@ static void stop(Server *server)
     }
     store_close(server->store);
     api_free(server->api);
+    directory_free(server->directory);
     sd_event_unref(server->event);
     free(server->ca_certificate);
     free(server->internal_url);

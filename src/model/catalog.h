@@ -70,6 +70,7 @@ typedef struct CatalogAction {
     const char *type;     /* NULL = the service does not define the action */
     const json_t *fields; /* object of strings, or NULL */
     bool has_executor;    /* false: kept and planned, refused when run */
+    bool is_live;         /* of configure: takes effect while the service runs */
 } CatalogAction;
 
 typedef enum PortProtocol { PORT_TCP, PORT_UDP } PortProtocol;

@@ -15,16 +15,18 @@ def service(name, actions, requires=(), ports=(), configure=None):
 
 
 LIFE = ("install", "configure", "start", "stop")
-SERVICES = [service("base", ("configure",)),
-            service("lb", LIFE, ("web",), [(443, ["anywhere"])]),
-            service("store", LIFE, (), [(5432, ["service:web"])]),
+LIVE = {"restart": False}  # takes a new configuration while it runs
+SERVICES = [service("base", ("configure",), configure=LIVE),
+            service("lb", LIFE, ("web",), [(443, ["anywhere"])], configure=LIVE),
+            service("store", LIFE, (), [(5432, ["service:web"])], configure=LIVE),
             service("web", LIFE, ("store",), [(8000, ["service:lb"])])]
+EXTRA = service("extra", LIFE, ("web",))
 # What each script reads. Only a change of these makes a service be configured again.
 PARAMETERS = {"base-configure.sh": ["base.hosts"], "lb-configure.sh": ["lb.backends"], "store-configure.sh": ["store.clients"],
               "web-configure.sh": ["web.store", "web.title"]}
 STACK = {
     **{kind: SMALL[kind] for kind in ("providers", "hardwaretypes", "imagetypes")},
-    "services": SERVICES,
+    "services": [*SERVICES, EXTRA],
     "clustertemplates": [{
         "name": "stack", "defaults": {
             "services": ["base", "lb", "store", "web"], "provider": "here", "hardwaretype": "small", "imagetype": "debian",
@@ -42,7 +44,7 @@ STACK = {
 
 def pack_stack(version="1.0"):
     scripts = {row["fields"]["script"]: {"description": "", "idempotent": True}
-               for entry in SERVICES for row in entry["provisioner"]["actions"].values()}
+               for entry in (*SERVICES, EXTRA) for row in entry["provisioner"]["actions"].values()}
     for script, names in PARAMETERS.items():
         scripts[script]["parameters"] = {name: {"type": "string", "required": True} for name in names}
     manifest = {"name": "stack", "version": version, "description": "", "scripts": scripts}

@@ -55,9 +55,9 @@ def code_of(secret, steps=0):
 
 
 def enrol(bastide, name, password=PASSWORD):
-    """A confirmed second factor: its secret and the recovery codes. The step before the present one is used up."""
+    """A confirmed second factor: its secret and the recovery codes. The present step is used up, the next is not."""
     made = bastide.api("POST", "/user/second-factor", {"current_password": password}, user=(name, password)).expect(201).json
-    confirmed = bastide.api("POST", "/user/second-factor/confirm", {"code": code_of(made["secret"], -1)},
+    confirmed = bastide.api("POST", "/user/second-factor/confirm", {"code": code_of(made["secret"])},
                             user=(name, password)).expect(200).json
     return made["secret"], confirmed["recovery_codes"]
 
@@ -383,12 +383,12 @@ def test_second_factor_from_beginning_to_end(bastide, people):
     assert made["uri"] == f"otpauth://totp/Bastide:{name}?secret={made['secret']}&issuer=Bastide"
     bastide.api("GET", "/user", user=(name, PASSWORD)).expect(200)  # not asked for before it is confirmed
     bastide.api("POST", "/user/second-factor/confirm", {"code": "000000"}, user=(name, PASSWORD)).expect(403)
-    codes = bastide.api("POST", "/user/second-factor/confirm", {"code": code_of(made["secret"], -1)},
+    codes = bastide.api("POST", "/user/second-factor/confirm", {"code": code_of(made["secret"])},
                         user=(name, PASSWORD)).expect(200).json["recovery_codes"]
     assert len(set(codes)) == 10
     answer = bastide.api("GET", "/user", user=(name, PASSWORD)).expect(401)
     assert answer.error == "second_factor_required"
-    with_code = {"Second-Factor": code_of(made["secret"])}
+    with_code = {"Second-Factor": code_of(made["secret"], 1)}
     token = bastide.api("POST", "/tokens", {}, user=(name, PASSWORD), headers=with_code).expect(201).json
     assert token["has_second_factor"]
     state = bastide.api("GET", "/user/second-factor", token=token["value"]).expect(200).json
@@ -408,11 +408,10 @@ def test_s10_code_counts_once_and_one_step_off(bastide, people):
     def sign_in(code):
         return bastide.api("GET", "/user", user=(name, PASSWORD), headers={"Second-Factor": code}).status
 
-    assert sign_in(code_of(secret, -1)) == 401  # confirmed it
     code = code_of(secret, 1)
     assert sign_in(code) == 200
     assert sign_in(code) == 401
-    assert sign_in(code_of(secret, 0)) == 401  # older than the last one
+    assert sign_in(code_of(secret)) == 401  # not newer than the last one
     assert sign_in(code_of(secret, 3)) == 401
     for code in ("", "12345", "1234567", "abcdef", "١٢٣٤٥٦".encode().decode("latin-1")):
         assert sign_in(code) == 401
@@ -461,13 +460,13 @@ def test_s07_session_rotates_with_the_second_factor(bastide, people, browser):
     other.sign_in(name).expect(201)
     made = one.send("POST", "/user/second-factor", {"current_password": PASSWORD}).expect(201).json
     old = one.cookie
-    one.send("POST", "/user/second-factor/confirm", {"code": code_of(made["secret"], -1)}).expect(200)
+    one.send("POST", "/user/second-factor/confirm", {"code": code_of(made["secret"])}).expect(200)
     assert one.cookie != old
     bastide.api("GET", "/user", token=None, headers={"Cookie": f"{COOKIE}={old}"}).expect(401)
     other.send("GET", "/user").expect(401)  # it was signed in without
     assert one.send("GET", "/session").expect(200).json["has_second_factor"]
     assert other.sign_in(name).expect(401).error == "second_factor_required"
-    other.sign_in(name, code=code_of(made["secret"])).expect(201)
+    other.sign_in(name, code=code_of(made["secret"], 1)).expect(201)
 
 
 def test_administrator_takes_a_lost_factor_off(bastide, people):

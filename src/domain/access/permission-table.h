@@ -46,6 +46,12 @@ PERMISSION_ROW(TENANT_QUOTAS_SET, "tenant_quotas_set", TENANT, NONE, 0,
                "change what a tenant may have at most")
 PERMISSION_ROW(ALL_TENANTS, "all_tenants", SYSTEM, NONE, ROLES_OVERSIGHT,
                "act in every tenant as far as the other permissions go")
+PERMISSION_ROW(IDENTITY_PROVIDER_GET, "identity_provider_get", SYSTEM, NONE, ROLES_EVERYBODY,
+               "see who vouches for accounts")
+PERMISSION_ROW(LDAP_STATUS_GET, "ldap_status_get", SYSTEM, NONE, ROLES_EVERYBODY,
+               "see whether there is a directory")
+PERMISSION_ROW(DIRECTORY_MANAGE, "directory_manage", SYSTEM, NONE, 0,
+               "see how the directory does, and try what it says about somebody")
 PERMISSION_ROW(PROVISIONER_LIST, "provisioner_list", SYSTEM, NONE, 0, "list provisioners")
 PERMISSION_ROW(PROVISIONER_ENROL, "provisioner_enrol", SYSTEM, NONE, 0, "make enrolment tokens")
 PERMISSION_ROW(PROVISIONER_MANAGE, "provisioner_manage", SYSTEM, NONE, 0, "drain and remove provisioners")
@@ -64,6 +70,8 @@ PERMISSION_ROW(CLUSTER_CREATE, "cluster_create", TENANT, NONE, ROLES_WORKERS, "r
 PERMISSION_ROW(CLUSTER_DELETE, "cluster_delete", TENANT, WRITE, ROLES_WORKERS, "delete a cluster")
 PERMISSION_ROW(CLUSTER_SERVICES, "cluster_services", TENANT, WRITE, ROLES_WORKERS,
                "start, stop and restart the services of a cluster")
+PERMISSION_ROW(CLUSTER_SCALE, "cluster_scale", TENANT, WRITE, ROLES_WORKERS,
+               "scale a cluster, add services to it, replace its nodes")
 PERMISSION_ROW(NODE_LIST, "node_list", TENANT, LIST, ROLES_MEMBERS, "list nodes")
 PERMISSION_ROW(NODE_GET, "node_get", TENANT, READ, ROLES_MEMBERS, "see a node")
 PERMISSION_ROW(NODE_LOG, "node_log", TENANT, USE, ROLES_WORKERS, "read the output of steps on a node")
@@ -72,7 +80,8 @@ PERMISSION_ROW(NODE_SSH, "node_ssh", TENANT, USE, ROLES_WORKERS,
 PERMISSION_ROW(EXECUTION_LIST, "execution_list", TENANT, LIST, ROLES_MEMBERS, "list executions")
 PERMISSION_ROW(EXECUTION_GET, "execution_get", TENANT, READ, ROLES_MEMBERS,
                "see an execution and its operations")
-PERMISSION_ROW(EXECUTION_CANCEL, "execution_cancel", TENANT, WRITE, ROLES_WORKERS, "cancel an execution")
+PERMISSION_ROW(EXECUTION_CANCEL, "execution_cancel", TENANT, WRITE, ROLES_WORKERS,
+               "cancel, pause, resume or retry an execution")
 PERMISSION_ROW(EXECUTION_DECIDE, "execution_decide", TENANT, WRITE, ROLES_WORKERS,
                "decide about a step with an unknown outcome")
 PERMISSION_ROW(EVENT_LIST, "event_list", TENANT, LIST, ROLES_MEMBERS, "read events")

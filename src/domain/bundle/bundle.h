@@ -75,6 +75,8 @@ DEFINE_CLEANUP(Bundle, bundle_free);
 
 const BundleScript *bundle_find_script(const Bundle *bundle, const char *path);
 const BundleFile *bundle_find_file(const Bundle *bundle, const char *path);
+/* "db.port" in {"db":{"port":..}}; a member called "db.port" counts first. Borrowed, or NULL. */
+const json_t *bundle_find_parameter(const json_t *parameters, const char *path);
 /* Whether the parameters of a task fit what the script declares: required ones are there and of their type.
  */
 int bundle_check_parameters(const BundleScript *script, const json_t *parameters, Error *error);

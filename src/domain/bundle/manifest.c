@@ -174,15 +174,14 @@ int manifest_match(Bundle *bundle, Error *error)
     return 0;
 }
 
-/* "db.port" in {"db":{"port":..}}; a member called "db.port" counts first. */
-static const json_t *find_parameter(const json_t *parameters, const char *path)
+const json_t *bundle_find_parameter(const json_t *parameters, const char *path)
 {
     const json_t *value = json_object_get(parameters, path);
     for (const char *dot = strchr(path, '.'); !value && dot; dot = strchr(dot + 1, '.')) {
         _cleanup_free_ char *head = string_duplicate_n(path, (size_t)(dot - path));
         const json_t *below = json_object_get(parameters, head);
         if (json_is_object(below))
-            value = find_parameter(below, dot + 1);
+            value = bundle_find_parameter(below, dot + 1);
     }
     return value;
 }
@@ -191,7 +190,7 @@ int bundle_check_parameters(const BundleScript *script, const json_t *parameters
 {
     for (size_t i = 0; i < script->parameter_count; i++) {
         const BundleParameter *parameter = &script->parameters[i];
-        const json_t *value = find_parameter(parameters, parameter->path);
+        const json_t *value = bundle_find_parameter(parameters, parameter->path);
         const char *text = json_string_value(value);
         int64_t number;
         bool flag;

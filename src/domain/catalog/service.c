@@ -96,18 +96,29 @@ static void parse_dependencies(Members *members, const json_t *value, const char
 typedef struct ScriptFields {
     const char *bundle, *script;
     int64_t timeout;
+    bool is_live;
 } ScriptFields;
+
+static void parse_restart(Members *members, const json_t *value, const char *path, void *destination)
+{
+    ScriptFields *script = destination;
+    if (json_is_boolean(value))
+        script->is_live = json_is_false(value);
+    else
+        member_issue(members, path, "wrong_type", "must be true or false");
+}
 
 static const Member script_members[] = {
     {"bundle", MEMBER_NAME, MEMBER_REQUIRED, offsetof(ScriptFields, bundle), 0, 0, NULL},
     {"script", MEMBER_STRING, MEMBER_REQUIRED | MEMBER_NONEMPTY, offsetof(ScriptFields, script), 0, 0, NULL},
     {"timeout", MEMBER_DURATION, 0, offsetof(ScriptFields, timeout), 0, 0, NULL},
+    {"restart", MEMBER_CUSTOM, 0, 0, 0, 0, parse_restart},
     {0},
 };
 
 enum { SCRIPT_TIMEOUT_LIMIT = 24 * 60 * 60 * 1000 };
 
-static void check_script_fields(Members *members, const json_t *fields, const char *path)
+static void check_script_fields(Members *members, const json_t *fields, const char *path, bool *ret_is_live)
 {
     ScriptFields script = {.timeout = 1};
     members_parse(members, fields, path, script_members, ISSUE_ERROR, &script);
@@ -117,6 +128,7 @@ static void check_script_fields(Members *members, const json_t *fields, const ch
     if (script.timeout < 1 || script.timeout > SCRIPT_TIMEOUT_LIMIT)
         member_issue(members, member_path(members, path, "timeout"), "out_of_range",
                      "must be from 1 ms to 24 h");
+    *ret_is_live = script.is_live;
 }
 
 static void check_plain_fields(Members *members, const json_t *fields, const char *path)
@@ -147,7 +159,7 @@ static void parse_action(Members *members, const json_t *value, const char *path
             action->type);
     if (string_equal(action->type, "script")) {
         if (action->fields)
-            check_script_fields(members, action->fields, fields_path);
+            check_script_fields(members, action->fields, fields_path, &action->is_live);
         else
             member_issue(members, fields_path, "missing", "is required: it names the bundle and the script");
     } else if (action->fields)

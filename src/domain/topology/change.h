@@ -14,6 +14,9 @@ typedef enum ChangeOperation {
     CHANGE_START,
     CHANGE_STOP,
     CHANGE_RESTART,
+    CHANGE_ADD_SERVICES,
+    CHANGE_SCALE,
+    CHANGE_REPLACE,
     _CHANGE_OPERATION_MAX,
     _CHANGE_OPERATION_INVALID = -22,
 } ChangeOperation;
@@ -26,10 +29,16 @@ ChangeOperation change_operation_from_string(const char *text);
 typedef struct ChangeRequest {
     const char *operation_name; /* NULL = the caller's default */
     ChangeOperation operation;
-    NameList services;       /* empty = all */
+    NameList services; /* empty = all */
+    int64_t nodes;     /* scale: in all; 0 = as the quantities need them */
+    RequestQuantity *quantities;
+    size_t quantity_count;
+    int64_t *numbers; /* of nodes that go */
+    size_t number_count;
+    bool is_dead;            /* those cannot be reached: nothing is stopped on them */
     int64_t revision;        /* of the cluster that the caller saw; 0 = any */
     const char *plan_digest; /* of the preview that the caller saw; NULL = any */
-    json_t *service_array;
+    json_t *service_array, *quantity_object, *remove_array, *node_array;
 } ChangeRequest;
 
 extern const JsonField change_fields[];
@@ -43,6 +52,8 @@ typedef struct StateNode {
     const char *hardware_type, *image_type, *flavor, *image, *ssh_user;
     const char *addresses[_ADDRESS_TYPE_MAX]; /* NULL = not known */
     NameList services;
+    bool is_member;   /* the work that made it was completed */
+    NodeFate leaving; /* of work that was not completed: NODE_LEAVING, NODE_LOST; else NODE_KEPT */
 } StateNode;
 
 /* A cluster as it is. All borrowed. */
@@ -53,20 +64,31 @@ typedef struct ClusterState {
     const json_t *request, *config;
     const StateNode *nodes; /* by number, without those that are deleted */
     size_t node_count;
+    uint32_t next_number;    /* of a new node: none before had it */
+    bool is_settled;         /* the last work succeeded, so what was told is known */
+    const json_t *manifests; /* of the cluster's bundles, by name */
+    Catalog *catalog;        /* as it is now, with the documents of the snapshot in place of newer ones */
 } ClusterState;
 
 typedef struct Change {
     Plan *plan; /* the cluster afterwards, and the tasks that lead there */
     ChangeOperation operation;
+    uint8_t *fates;        /* NodeFate of the plan's nodes; NULL = all stay */
+    size_t existing_count; /* so many of the plan's nodes exist already */
+    json_t *request;       /* from which the cluster could have been made as it is then; NULL = as before */
+    json_t *told;          /* [{node, service, when, parameters}]; NULL = nobody */
     char digest[HASH_HEX_SIZE]; /* over all that the tasks depend on */
 } Change;
 
-/* 0, -EINVAL with every fault in issues, or another negative errno with *error set. */
+/* 0, -EINVAL with every fault in issues (which must be given), or another negative errno with *error set. */
 int change_make(const ClusterState *state, const ChangeRequest *request, Change **ret_change,
                 IssueList *issues, Error *error);
 Change *change_free(Change *change);
 DEFINE_CLEANUP(Change, change_free);
 #define _cleanup_change_ _cleanup_(change_free_pointer)
+
+/* Whether the operation changes which nodes and services there are. */
+bool change_is_of_members(ChangeOperation operation);
 
 /* The preview: what plan_to_json() gives, with operation, steps in an order in which they can run, revision
  * and digest. Owned. */

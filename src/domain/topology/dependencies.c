@@ -14,6 +14,11 @@ bool service_has_action(const CatalogEntry *service, ServiceAction action)
     return service->service.actions[action].type != NULL;
 }
 
+bool service_restarts_to_configure(const CatalogEntry *service)
+{
+    return !service->service.actions[SERVICE_CONFIGURE].is_live;
+}
+
 static void add_names(const ClusterShape *shape, const NameList *names, size_t from, const StringMap *by_name,
                       bool *matrix)
 {

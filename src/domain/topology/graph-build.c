@@ -271,26 +271,10 @@ static void add_outside_starts(Builder *builder)
     }
 }
 
-/* Each of `before` precedes each of `after`; over the join that *join remembers when that is fewer edges. */
 static void connect(Builder *builder, Group before, Group after, uint32_t *join, const char *label)
 {
-    TaskGraph *graph = builder->graph;
-    bool has_join = before.count > 0 && after.count > 0 &&
-                    before.count * after.count > before.count + after.count &&
-                    !(builder->scope->flags & GRAPH_WITHOUT_JOINS);
-    for (size_t i = 0; i < before.count && !has_join; i++)
-        for (size_t j = 0; j < after.count; j++)
-            graph_add_edge(graph, before.items[i], after.items[j]);
-    if (!has_join)
-        return;
-    if (*join == TASK_NOTHING) {
-        *join = graph_add_task(graph, TASK_JOIN, TASK_NOTHING, TASK_NOTHING);
-        graph->tasks[*join].label = arena_string(graph->arena, label);
-        for (size_t i = 0; i < before.count; i++)
-            graph_add_edge(graph, before.items[i], *join);
-    }
-    for (size_t j = 0; j < after.count; j++)
-        graph_add_edge(graph, *join, after.items[j]);
+    graph_connect(builder->graph, before.items, before.count, after.items, after.count, builder->scope->flags,
+                  join, label);
 }
 
 static Group service_group(Builder *builder, size_t service, ServiceAction action)

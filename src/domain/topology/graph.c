@@ -83,6 +83,45 @@ void graph_add_edge(TaskGraph *graph, uint32_t before, uint32_t after)
     graph->edges[graph->edge_count++] = (PlanEdge){before, after};
 }
 
+void graph_connect(TaskGraph *graph, const uint32_t *before, size_t before_count, const uint32_t *after,
+                   size_t after_count, unsigned flags, uint32_t *join, const char *label)
+{
+    bool has_join = before_count > 0 && after_count > 0 &&
+                    before_count * after_count > before_count + after_count && !(flags & GRAPH_WITHOUT_JOINS);
+    for (size_t i = 0; i < before_count && !has_join; i++)
+        for (size_t j = 0; j < after_count; j++)
+            graph_add_edge(graph, before[i], after[j]);
+    if (!has_join)
+        return;
+    if (*join == TASK_NOTHING) {
+        *join = graph_add_task(graph, TASK_JOIN, TASK_NOTHING, TASK_NOTHING);
+        graph->tasks[*join].label = arena_string(graph->arena, label);
+        for (size_t i = 0; i < before_count; i++)
+            graph_add_edge(graph, before[i], *join);
+    }
+    for (size_t j = 0; j < after_count; j++)
+        graph_add_edge(graph, *join, after[j]);
+}
+
+static int compare_edges(const void *a, const void *b)
+{
+    const PlanEdge *x = a, *y = b;
+    if (x->before != y->before)
+        return x->before < y->before ? -1 : 1;
+    return x->after < y->after ? -1 : x->after > y->after;
+}
+
+void graph_unique_edges(TaskGraph *graph)
+{
+    size_t count = 0;
+    if (graph->edge_count > 1)
+        qsort(graph->edges, graph->edge_count, sizeof(PlanEdge), compare_edges);
+    for (size_t i = 0; i < graph->edge_count; i++)
+        if (i == 0 || compare_edges(&graph->edges[i], &graph->edges[i - 1]) != 0)
+            graph->edges[count++] = graph->edges[i];
+    graph->edge_count = count;
+}
+
 /* Successors in one array, in the order of the edges. */
 typedef struct Successors {
     size_t *start; /* task_count + 1 */

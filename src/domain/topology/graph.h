@@ -61,6 +61,7 @@ typedef struct PlanTask {
     uint32_t service;     /* index into the services, or TASK_NOTHING */
     uint32_t certificate; /* index into the service's certificates, or TASK_NOTHING */
     const char *label;    /* of a join: what it waits for; else NULL */
+    bool is_final;        /* is told of the cluster without the nodes that leave */
 } PlanTask;
 
 typedef struct PlanEdge {
@@ -112,6 +113,29 @@ typedef struct GraphScope {
     unsigned flags;
 } GraphScope;
 
+/* A change of who is in a cluster, or of what services are told. */
+typedef enum NodeFate {
+    NODE_KEPT,
+    NODE_NEW,
+    NODE_LEAVING, /* its services are stopped before it is deleted */
+    NODE_LOST,    /* it cannot be reached, or never worked: it is only deleted */
+} NodeFate;
+
+enum {
+    SLOT_NEW = 1 << 0,        /* the service comes to this node */
+    SLOT_TOLD = 1 << 1,       /* it is configured again while the cluster grows */
+    SLOT_TOLD_AGAIN = 1 << 2, /* ... and while it shrinks */
+};
+
+typedef struct GraphChange {
+    const uint8_t *nodes;        /* NodeFate, one a node */
+    const uint8_t *slots;        /* flags, one a service on a node: by node, then as the node lists them */
+    const bool *firewalls;       /* one a node: the rules change while the cluster grows */
+    const bool *later_firewalls; /* ... and while it shrinks */
+    size_t batch;                /* nodes with one service that may be told at a time; 0 = all */
+    unsigned flags;
+} GraphChange;
+
 typedef struct TaskGraph {
     Arena *arena; /* labels */
     PlanTask *tasks;
@@ -123,6 +147,9 @@ typedef struct TaskGraph {
 /* ERROR_CYCLE names the services that wait for each other. */
 int task_graph_build(const ClusterShape *shape, ClusterAction action, const GraphScope *scope,
                      TaskGraph **ret_graph, Error *error);
+/* The shape holds all nodes: those that stay with what they have afterwards, new ones, those that leave. */
+int task_graph_build_change(const ClusterShape *shape, const GraphChange *change, TaskGraph **ret_graph,
+                            Error *error);
 TaskGraph *task_graph_free(TaskGraph *graph);
 DEFINE_CLEANUP(TaskGraph, task_graph_free);
 #define _cleanup_task_graph_ _cleanup_(task_graph_free_pointer)

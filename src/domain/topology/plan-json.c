@@ -179,6 +179,8 @@ json_t *plan_task_details(const Plan *plan, uint32_t index)
         (void)json_object_set_new(
             details, "certificate",
             certificate_details(&plan->services[task->service]->service.certificates[task->certificate]));
+    if (task->is_final)
+        (void)json_object_set_new(details, "final", json_true());
     if (task->label)
         (void)json_object_set_new(details, "label", json_string(task->label));
     return details;

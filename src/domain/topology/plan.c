@@ -4,9 +4,8 @@
 #include <errno.h>
 
 #include "base/string.h"
-#include "domain/layout/layout.h"
 #include "domain/topology/hostname.h"
-#include "domain/topology/resolve.h"
+#include "domain/topology/plan-internal.h"
 
 /* The layout problem of a resolution. */
 
@@ -52,8 +51,8 @@ static LayoutService layout_service(const Resolution *resolution, size_t index)
     return service;
 }
 
-static int solve(Arena *arena, const Resolution *resolution, uint64_t budget, LayoutResult *ret_result,
-                 Error *error)
+int plan_solve(Arena *arena, const Resolution *resolution, const LayoutClass *existing, size_t existing_count,
+               uint64_t budget, LayoutResult *ret_result, Error *error)
 {
     const CatalogTemplate *template = &resolution->template->template;
     LayoutService *services =
@@ -70,13 +69,14 @@ static int solve(Arena *arena, const Resolution *resolution, uint64_t budget, La
         .hardware = candidate_names(arena, resolution->hardware, resolution->hardware_count),
         .images = candidate_names(arena, resolution->images, resolution->image_count),
         .node_count = (uint32_t)resolution->node_count,
+        .existing = existing,
+        .existing_count = existing_count,
         .budget = budget,
     };
     return layout_solve(&problem, ret_result, error);
 }
 
-/* A layout that cannot be: the reasons become issues. */
-static int report_unsolved(const LayoutResult *result, IssueList *issues)
+int plan_report_unsolved(const LayoutResult *result, IssueList *issues)
 {
     bool gave_up = result->status == LAYOUT_GAVE_UP;
     issue_add(issues, ISSUE_ERROR, "", gave_up ? "gave_up" : "impossible", "%s",
@@ -121,17 +121,29 @@ static void add_cost(Plan *plan, const CatalogMapping *mapping, uint32_t count)
         plan->is_cost_complete = false;
 }
 
+void plan_map_types(const Plan *plan, const Resolution *resolution, ClusterNode *node)
+{
+    const TypeCandidate *hardware =
+        find_candidate(resolution->hardware, resolution->hardware_count, node->hardware_type);
+    const TypeCandidate *image =
+        find_candidate(resolution->images, resolution->image_count, node->image_type);
+    ASSERT(hardware && image);
+    node->flavor = arena_string(plan->arena, hardware->mapping->flavor);
+    node->image = arena_string(plan->arena, image->mapping->image);
+    node->ssh_user = arena_string(plan->arena, image->mapping->ssh_user ? image->mapping->ssh_user : "root");
+}
+
 static int add_nodes(Plan *plan, const Resolution *resolution, const LayoutNodes *group,
                      const PlanLayout *layout, const PlanSettings *settings, IssueList *issues)
 {
     const TypeCandidate *hardware =
         find_candidate(resolution->hardware, resolution->hardware_count, group->hardware);
-    const TypeCandidate *image = find_candidate(resolution->images, resolution->image_count, group->image);
-    ASSERT(hardware && image);
-    const char *flavor = arena_string(plan->arena, hardware->mapping->flavor);
-    const char *image_id = arena_string(plan->arena, image->mapping->image);
-    const char *user =
-        arena_string(plan->arena, image->mapping->ssh_user ? image->mapping->ssh_user : "root");
+    ASSERT(hardware);
+    ClusterNode node = {.hardware_type = layout->hardware_type,
+                        .image_type = layout->image_type,
+                        .services = layout->services,
+                        .service_count = layout->service_count};
+    plan_map_types(plan, resolution, &node);
     add_cost(plan, hardware->mapping, group->count);
     for (uint32_t i = 0; i < group->count; i++) {
         char hostname[HOSTNAME_LIMIT + 1];
@@ -142,17 +154,9 @@ static int add_nodes(Plan *plan, const Resolution *resolution, const LayoutNodes
                       "with this suffix the host names of nodes are not valid");
             return -EINVAL;
         }
-        plan->nodes[plan->node_count++] = (ClusterNode){
-            .number = number,
-            .hostname = arena_string(plan->arena, hostname),
-            .hardware_type = layout->hardware_type,
-            .image_type = layout->image_type,
-            .flavor = flavor,
-            .image = image_id,
-            .ssh_user = user,
-            .services = layout->services,
-            .service_count = layout->service_count,
-        };
+        node.number = number;
+        node.hostname = arena_string(plan->arena, hostname);
+        plan->nodes[plan->node_count++] = node;
     }
     return 0;
 }
@@ -300,13 +304,13 @@ int plan_create(Catalog *catalog, const ClusterRequest *request, const PlanSetti
     _cleanup_arena_ Arena *arena = arena_new();
     _cleanup_layout_result_ LayoutResult result = {0};
     Error malformed = ERROR_INIT;
-    r = solve(arena, resolution, settings->solver_step_budget, &result, &malformed);
+    r = plan_solve(arena, resolution, NULL, 0, settings->solver_step_budget, &result, &malformed);
     if (r < 0) {
         issue_add(issues, ISSUE_ERROR, malformed.field, "bad_constraints", "%s", malformed.text);
         return -EINVAL;
     }
     if (result.status != LAYOUT_SOLVED)
-        return report_unsolved(&result, issues);
+        return plan_report_unsolved(&result, issues);
     _cleanup_plan_ Plan *plan = plan_new(request, resolution);
     r = take_layout(plan, resolution, &result, settings, issues);
     if (r == 0)

@@ -3,7 +3,7 @@
 
 -- user_get: one
 SELECT username, password_hash, role, is_active, must_change_password, failed_logins, locked_until, created_at, first_login_at,
-    last_login_at, password_expires_at
+    last_login_at, password_expires_at, origin, directory_id, is_withdrawn
 FROM users WHERE username = :username;
 
 -- user_insert: exec
@@ -14,7 +14,7 @@ VALUES (:username, :password_hash, :role, 1, :must_change_password, 0, 0, :creat
 -- user_list: many
 -- across tenants: in how many tenants an account is
 -- Names from the first to the last: one account, or all.
-SELECT u.username, u.role, u.is_active, u.must_change_password, u.created_at, u.first_login_at, u.last_login_at, u.locked_until,
+SELECT u.username, u.role, u.is_active, u.must_change_password, u.created_at, u.first_login_at, u.last_login_at, u.locked_until, u.origin,
     (SELECT COUNT(*) FROM memberships m WHERE m.username = u.username) AS tenants!int,
     (SELECT COUNT(*) FROM second_factors f WHERE f.username = u.username AND f.is_confirmed = 1) AS second_factors!int
 FROM users u WHERE u.username >= :first!text AND u.username <= :last!text ORDER BY u.username LIMIT :maximum!int OFFSET :offset!int;
@@ -34,7 +34,7 @@ WHERE username = :username;
 UPDATE users SET role = :role WHERE username = :username;
 
 -- user_set_active: exec
-UPDATE users SET is_active = :is_active WHERE username = :username;
+UPDATE users SET is_active = :is_active, is_withdrawn = 0 WHERE username = :username;
 
 -- user_note_login: exec
 -- unwatched: nobody's rights depend on when they signed in

@@ -57,7 +57,7 @@ SELECT t.maximum_clusters, t.maximum_nodes, t.maximum_running_tasks, t.maximum_b
     (SELECT COUNT(*) FROM clusters c WHERE c.tenant = :tenant AND c.status <> 'terminated') AS clusters!int,
     (SELECT COALESCE(SUM(c.node_count), 0) FROM clusters c WHERE c.tenant = :tenant AND c.status <> 'terminated') AS nodes!int,
     (SELECT COALESCE(SUM(e.tasks_leased), 0) FROM executions e
-        WHERE e.tenant = :tenant AND e.status IN ('pending', 'started', 'cancelling', 'failing')) AS running_tasks!int,
+        WHERE e.tenant = :tenant AND e.status IN ('pending', 'started', 'paused', 'cancelling', 'failing')) AS running_tasks!int,
     (SELECT COALESCE(SUM(b.size), 0) FROM bundles b WHERE b.tenant = :tenant) AS bundle_bytes!int
 FROM tenants t WHERE t.name = :tenant!text;
 
@@ -71,7 +71,7 @@ WHERE name = :tenant!text;
 -- How many tasks a tenant may have handed out at a time (0 = any number), and how many are.
 SELECT t.maximum_running_tasks, CASE WHEN t.maximum_running_tasks = 0 THEN 0 ELSE
     (SELECT COALESCE(SUM(e.tasks_leased), 0) FROM executions e
-        WHERE e.tenant = :tenant AND e.status IN ('pending', 'started', 'cancelling', 'failing')) END AS running_tasks!int
+        WHERE e.tenant = :tenant AND e.status IN ('pending', 'started', 'paused', 'cancelling', 'failing')) END AS running_tasks!int
 FROM tenants t WHERE t.name = :tenant!text;
 
 -- execution_responsible: one

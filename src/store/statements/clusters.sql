@@ -37,9 +37,20 @@ INSERT INTO nodes (tenant, id, cluster_id, number, hostname, services, hardware_
 VALUES (:tenant, :id, :cluster_id, :number, :hostname, :services, :hardware_type, :flavor, :image_type, :image, 'planned', :provider_id,
     '{}', '[]', :ssh_user, 22, '{}', 0, :created_at, :created_at);
 
+-- node_set_services: exec
+UPDATE nodes SET services = :services, updated_at = :updated_at WHERE tenant = :tenant AND id = :id;
+
+-- node_set_leaving: exec
+UPDATE nodes SET leaving = :leaving, updated_at = :updated_at WHERE tenant = :tenant AND id = :id;
+
+-- cluster_set_members: exec
+-- What a cluster is to become: the request that it could be made from, its documents, how many nodes it has.
+UPDATE clusters SET request = :request, snapshot = :snapshot, config = :config, node_count = :node_count, updated_at = :updated_at
+WHERE tenant = :tenant AND id = :id;
+
 -- node_get: one
 SELECT id, cluster_id, number, hostname, services, hardware_type, flavor, image_type, image, status, provider_id, addresses, host_keys,
-    ssh_user, ssh_port, outputs, active_task, created_at, updated_at
+    ssh_user, ssh_port, outputs, active_task, created_at, updated_at, is_member, leaving
 FROM nodes WHERE tenant = :tenant AND id = :id;
 
 -- node_cluster: one
@@ -50,12 +61,12 @@ SELECT cluster_id FROM executions WHERE tenant = :tenant AND id = :id;
 
 -- nodes_of_cluster: many
 SELECT id, cluster_id, number, hostname, services, hardware_type, flavor, image_type, image, status, provider_id, addresses, host_keys,
-    ssh_user, ssh_port, outputs, active_task, created_at, updated_at
+    ssh_user, ssh_port, outputs, active_task, created_at, updated_at, is_member, leaving
 FROM nodes WHERE tenant = :tenant AND cluster_id = :cluster_id ORDER BY number;
 
 -- node_list: many
 SELECT id, cluster_id, number, hostname, services, hardware_type, flavor, image_type, image, status, provider_id, addresses, host_keys,
-    ssh_user, ssh_port, outputs, active_task, created_at, updated_at
+    ssh_user, ssh_port, outputs, active_task, created_at, updated_at, is_member, leaving
 FROM nodes WHERE tenant = :tenant AND (:cluster_id!text = '' OR cluster_id = :cluster_id!text)
     AND (:with_deleted!int = 1 OR status <> 'deleted')
 ORDER BY created_at DESC, cluster_id, number LIMIT :maximum!int OFFSET :offset!int;
@@ -75,11 +86,11 @@ SELECT COUNT(*) AS total!int FROM executions WHERE tenant = :tenant AND (:cluste
 
 -- execution_open_of_cluster: one
 SELECT COUNT(*) AS total!int FROM executions
-WHERE tenant = :tenant AND cluster_id = :cluster_id AND workflow = :workflow AND status IN ('pending', 'started', 'cancelling', 'failing');
+WHERE tenant = :tenant AND cluster_id = :cluster_id AND workflow = :workflow AND status IN ('pending', 'started', 'paused', 'cancelling', 'failing');
 
 -- executions_open_list: many
 SELECT id, workflow, status FROM executions
-WHERE tenant = :tenant AND cluster_id = :cluster_id AND status IN ('pending', 'started', 'cancelling', 'failing')
+WHERE tenant = :tenant AND cluster_id = :cluster_id AND status IN ('pending', 'started', 'paused', 'cancelling', 'failing')
 ORDER BY created_at, id;
 
 -- task_list: many

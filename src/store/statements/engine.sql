@@ -20,7 +20,7 @@ INSERT INTO task_edges (tenant, execution_id, predecessor, successor) VALUES (:t
 -- execution_next_pending: one
 -- The oldest open execution of a cluster: it is the one that may run.
 SELECT id, status FROM executions
-WHERE tenant = :tenant AND cluster_id = :cluster_id AND status IN ('pending', 'started', 'cancelling', 'failing')
+WHERE tenant = :tenant AND cluster_id = :cluster_id AND status IN ('pending', 'started', 'paused', 'cancelling', 'failing')
 ORDER BY created_at, id LIMIT 1;
 
 -- execution_start: send
@@ -144,6 +144,28 @@ WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number;
 UPDATE tasks SET state = 'ready', is_runnable = 1, not_before = :not_before, provisioner_id = '', epoch = 0
 WHERE tenant = :tenant AND execution_id = :execution_id AND number = :number AND state = 'leased' AND attempt = :attempt;
 
+-- tasks_hold: send
+-- Of a paused execution: what could be handed out is not.
+UPDATE tasks SET is_runnable = 2 WHERE tenant = :tenant AND execution_id = :execution_id AND state = 'ready' AND is_runnable = 1;
+
+-- tasks_unhold: send
+UPDATE tasks SET is_runnable = 1 WHERE tenant = :tenant AND execution_id = :execution_id AND state = 'ready' AND is_runnable = 2;
+
+-- tasks_reopen: send
+-- What did not succeed waits again. A run that was seen to end is followed by the next; one that nobody knows of stays.
+UPDATE tasks SET state = 'waiting', is_runnable = 0, failures = 0, provisioner_id = '', epoch = 0, finished_at = 0, error_message = '',
+    run = run + CASE WHEN error_code = 'outcome_unknown' THEN 0 WHEN state = 'failed' THEN 1 WHEN error_code = 'cancelled' THEN 1 ELSE 0 END,
+    error_code = '',
+    waiting_for = (SELECT COUNT(*) FROM task_edges e CROSS JOIN tasks p
+        WHERE e.tenant = :tenant AND e.execution_id = :execution_id AND e.successor = tasks.number
+            AND p.tenant = :tenant AND p.execution_id = :execution_id AND p.number = e.predecessor AND p.state <> 'succeeded')
+WHERE tasks.tenant = :tenant AND execution_id = :execution_id AND state IN ('failed', 'cancelled');
+
+-- execution_reopen: send
+UPDATE executions SET status = 'started', responsible = :responsible, is_held = 0, error = '', finished_at = 0, tasks_leased = 0, tasks_failed = 0, tasks_undecided = 0,
+    tasks_finished = (SELECT COUNT(*) FROM tasks WHERE tenant = :tenant AND execution_id = :id AND state = 'succeeded')
+WHERE tenant = :tenant AND id = :id;
+
 -- tasks_cancel_open: exec
 -- Everything of an execution that nobody has begun.
 UPDATE tasks SET state = 'cancelled', is_runnable = 0, finished_at = :finished_at
@@ -178,7 +200,7 @@ UPDATE nodes SET provider_id = :provider_id, addresses = :addresses, host_keys =
 WHERE tenant = :tenant AND id = :id;
 
 -- nodes_all_set_status: send
-UPDATE nodes SET status = :status, updated_at = :updated_at
+UPDATE nodes SET status = :status, is_member = 1, updated_at = :updated_at
 WHERE tenant = :tenant AND cluster_id = :cluster_id AND status NOT IN ('deleted');
 
 -- cluster_set_status: send

@@ -314,6 +314,24 @@ int fixture_cancel(Fixture *fixture, const char *execution, bool is_forced)
     return run(fixture, cancel, &(Question){.id = execution, .is_forced = is_forced}, false, &error);
 }
 
+typedef struct Steering {
+    FixtureSteer steer;
+    const char *execution;
+} Steering;
+
+static int run_steer(Fixture *fixture, StoreTransaction *transaction, void *context, Error *error)
+{
+    const Steering *steering = context;
+    return steering->steer(fixture->engine, transaction, TENANT, steering->execution, "ann",
+                           &fixture->effects, error);
+}
+
+int fixture_steer(Fixture *fixture, FixtureSteer steer, const char *execution)
+{
+    Error error = ERROR_INIT;
+    return run(fixture, run_steer, &(Steering){steer, execution}, false, &error);
+}
+
 static int resume(Fixture *fixture, StoreTransaction *transaction, void *context, Error *error)
 {
     const EngineEvent *wanted = context; /* borrowed for two strings: execution and actor */

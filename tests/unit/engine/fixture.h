@@ -56,6 +56,11 @@ void fixture_report_many(Fixture *fixture, const char *provisioner, int64_t epoc
                          const EngineReport *reports, size_t count, bool *ret_is_accepted);
 void fixture_expire(Fixture *fixture);
 int fixture_cancel(Fixture *fixture, const char *execution, bool is_forced);
+typedef int (*FixtureSteer)(Engine *engine, StoreTransaction *transaction, const char *tenant,
+                            const char *execution_id, const char *actor, EngineEffects *effects,
+                            Error *error);
+/* engine_pause, engine_unpause or engine_retry. */
+int fixture_steer(Fixture *fixture, FixtureSteer steer, const char *execution);
 int fixture_resume(Fixture *fixture, const char *execution, const char *actor);
 void fixture_limit_running_tasks(Fixture *fixture, int64_t maximum);
 int fixture_decide(Fixture *fixture, const char *task, EngineDecision decision);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The deterministic simulator: the real engine and store under a clock of our own, with provisioners and
- * nodes that crash, lose, delay and repeat messages, and a manager that dies at any transition. Each seed is
- * one history; a failing seed replays exactly: test-engine-simulator SEED Checked (PR5): every execution
- * reaches its end after the faults stop; a run takes effect once; no task begins before its predecessors took
- * effect; a node does one thing at a time; the audit chain holds. */
+ * nodes that crash, lose, delay and repeat messages, a manager that dies at any transition, and people who
+ * pause, resume, cancel and retry. Each seed is one history; a failing seed replays exactly:
+ * test-engine-simulator SEED. Checked (PR5): every execution reaches its end after the faults stop, however
+ * often it had to be retried; a run takes effect once; no task begins before its predecessors took effect;
+ * nothing is handed out while it is paused; a node does one thing at a time; work that comes later on the
+ * same cluster does as well; the audit chain holds. */
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -16,12 +18,12 @@
 #include "base/string.h"
 #include "fixture.h"
 
-enum { NODES = 4, TASKS = 14, PROVISIONERS = 2, SEEDS_DEFAULT = 1000, EVENTS_MAX = 20000 };
+enum { NODES = 4, TASKS = 14, PROVISIONERS = 2, SEEDS_DEFAULT = 1000, EVENTS_MAX = 40000 };
 
 /* What a node's runner knows of a step. */
 typedef struct Step {
     Usec begun, done;
-    bool is_failing;
+    bool is_failing, is_hopeless;
     int64_t number;
 } Step;
 
@@ -54,6 +56,8 @@ typedef struct Simulation {
     unsigned effects[TASKS + 1];
     Usec effect_done[TASKS + 1];
     Usec node_busy_until[NODES];
+    bool is_paused;
+    unsigned rounds, retries;
 } Simulation;
 
 static bool chance(Simulation *s, unsigned per_thousand)
@@ -72,8 +76,11 @@ static Usec delay(Simulation *s, Usec maximum)
             fail_msg("seed %" PRIu64 ": %s", s->seed, #condition);                                           \
     } while (0)
 
-static void build_graph(Simulation *s)
+static void build_graph(Simulation *s, const char *workflow)
 {
+    s->edge_count = 0;
+    memset(s->effects, 0, sizeof(s->effects));
+    memset(s->effect_done, 0, sizeof(s->effect_done));
     for (unsigned i = 0; i < TASKS; i++) {
         bool is_join = random_below(&s->chance.random, 6) == 0;
         s->tasks[i] =
@@ -87,7 +94,7 @@ static void build_graph(Simulation *s)
             if (random_below(&s->chance.random, 5) == 0)
                 s->edges[s->edge_count++] = (EngineEdge){j + 1, i + 1};
     }
-    fixture_submit(&s->f, "create", s->tasks, TASKS, s->edges, s->edge_count, s->execution);
+    fixture_submit(&s->f, workflow, s->tasks, TASKS, s->edges, s->edge_count, s->execution);
 }
 
 static unsigned node_index(const Simulation *s, const char *node)
@@ -130,6 +137,7 @@ static Step *runner_execute(Simulation *s, const Leased *leased)
     *step = (Step){.begun = s->f.clock.now,
                    .done = s->f.clock.now + delay(s, 20 * USEC_PER_SEC),
                    .is_failing = chance(s, 100),
+                   .is_hopeless = chance(s, 300),
                    .number = number};
     s->node_busy_until[node] = step->done;
     if (!step->is_failing) {
@@ -148,6 +156,7 @@ static void provisioner_lease(Simulation *s, Provisioner *p)
     for (size_t i = 0; i < ELEMENTSOF(p->running); i++)
         room += !p->running[i].is_used;
     size_t count = room > 0 ? fixture_lease(&s->f, p->id, p->epoch, MIN(room, 4U), leased) : 0;
+    REQUIRE(count == 0 || !s->is_paused);
     for (size_t i = 0; i < count; i++) {
         if (chance(s, 50))
             continue; /* the answer is lost on its way: nobody works on this lease */
@@ -173,7 +182,7 @@ static void deliver_report(Simulation *s, Provisioner *p, Running *running)
     EngineReport report = {.task = running->leased.task,
                            .attempt = running->leased.attempt,
                            .state = step->is_failing ? ENGINE_REPORT_FAILED : ENGINE_REPORT_SUCCEEDED,
-                           .is_retry_sensible = true,
+                           .is_retry_sensible = !step->is_hopeless,
                            .error_code = "step_failed",
                            .error_message = "no luck"};
     bool is_crashing = chance(s, 60);
@@ -240,19 +249,53 @@ static void step_provisioner(Simulation *s, Provisioner *p)
     provisioner_lease(s, p);
 }
 
+/* People
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
+
+static void steer(Simulation *s)
+{
+    if (!s->is_paused && chance(s, 10))
+        s->is_paused = fixture_steer(&s->f, engine_pause, s->execution) >= 0;
+    else if (s->is_paused && (chance(s, 100) || s->f.clock.now >= s->faults_end)) {
+        /* It may have failed meanwhile. */
+        _cleanup_free_ char *status = fixture_execution_status(&s->f, s->execution);
+        int r = fixture_steer(&s->f, engine_unpause, s->execution);
+        REQUIRE(r >= 0 || !string_equal(status, "paused"));
+        s->is_paused = false;
+    }
+    if (chance(s, 3))
+        (void)fixture_cancel(&s->f, s->execution, false);
+}
+
 static bool is_over(Simulation *s)
 {
     _cleanup_free_ char *status = fixture_execution_status(&s->f, s->execution);
-    return !string_equal(status, "started") && !string_equal(status, "failing");
+    return string_equal(status, "terminated") || string_equal(status, "failed") ||
+           string_equal(status, "cancelled");
 }
 
-static void require_outcome(Simulation *s)
+static void run_to_the_end(Simulation *s)
+{
+    while (!is_over(s)) {
+        REQUIRE(++s->rounds < EVENTS_MAX);
+        s->f.clock.now += delay(s, 2 * USEC_PER_SEC);
+        if (chance(s, 5))
+            manager_crash(s);
+        fixture_expire(&s->f);
+        for (unsigned i = 0; i < PROVISIONERS; i++)
+            step_provisioner(s, &s->provisioners[i]);
+        steer(s);
+    }
+    s->is_paused = false;
+}
+
+static bool require_outcome(Simulation *s, const char *failed)
 {
     _cleanup_free_ char *status = fixture_execution_status(&s->f, s->execution);
     _cleanup_free_ char *cluster = fixture_cluster_status(&s->f);
     bool is_success = string_equal(status, "terminated");
-    REQUIRE(is_success || string_equal(status, "failed"));
-    REQUIRE(string_equal(cluster, is_success ? "active" : "incomplete"));
+    REQUIRE(string_equal(cluster, is_success ? "active" : failed));
     for (unsigned i = 1; i <= TASKS; i++) {
         _cleanup_free_ char *state = fixture_task_state(&s->f, s->execution, i);
         bool is_join = string_equal(s->tasks[i - 1].kind, "join");
@@ -262,7 +305,20 @@ static void require_outcome(Simulation *s)
         REQUIRE(!string_equal(state, "succeeded") || is_join || s->effects[i] == 1);
     }
     REQUIRE(engine_lease_count(s->f.engine) == 0);
-    REQUIRE(fixture_audit_is_valid(&s->f));
+    return is_success;
+}
+
+/* Work that is taken up until it is complete. */
+static void work(Simulation *s, const char *workflow, const char *failed)
+{
+    build_graph(s, workflow);
+    run_to_the_end(s);
+    while (!require_outcome(s, failed)) {
+        REQUIRE(++s->retries < 100);
+        REQUIRE(fixture_steer(&s->f, engine_retry, s->execution) >= 0);
+        run_to_the_end(s);
+    }
+    REQUIRE(fixture_steer(&s->f, engine_retry, s->execution) < 0);
 }
 
 static void simulate(uint64_t seed)
@@ -277,18 +333,12 @@ static void simulate(uint64_t seed)
         s->provisioners[i].epoch = 1;
         (void)string_print(s->provisioners[i].id, sizeof(s->provisioners[i].id), "p%u", i);
     }
-    build_graph(s);
-    unsigned rounds = 0;
-    while (!is_over(s)) {
-        REQUIRE(++rounds < EVENTS_MAX);
-        s->f.clock.now += delay(s, 2 * USEC_PER_SEC);
-        if (chance(s, 5))
-            manager_crash(s);
-        fixture_expire(&s->f);
-        for (unsigned i = 0; i < PROVISIONERS; i++)
-            step_provisioner(s, &s->provisioners[i]);
+    work(s, "create", "incomplete");
+    if (random_below(&s->chance.random, 4) == 0) {
+        s->faults_end = s->f.clock.now + 300 * USEC_PER_SEC;
+        work(s, "restart", "inconsistent");
     }
-    require_outcome(s);
+    REQUIRE(fixture_audit_is_valid(&s->f));
     string_map_free(s->steps);
     fixture_close(&s->f);
     free(s);
