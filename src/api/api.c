@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "api/audit_heads.h"
 #include "api/certificates.h"
 #include "api/directory_accounts.h"
 #include "api/entitlement.h"
@@ -100,6 +101,8 @@ Api *api_free(Api *api)
     free_keepers(api);
     access_cache_free(api->access_cache);
     denials_free(api->denials);
+    free(api->audit_heads);
+    free(api->shipping);
     policy_book_free(api->policies);
     sign_in_guard_free(api->sign_in_guard);
     rate_limiter_free(api->rate_limiter);
@@ -262,6 +265,11 @@ static int make_admin_token(StoreTransaction *transaction, void *context, Error 
                        .action = "token_create",
                        .object = arena_format(store_arena(transaction), "token:%s", id)},
         error);
+}
+
+int api_admin_accept_restore(Api *api, const char *reason, Error *error)
+{
+    return audit_heads_accept(api, reason, error);
 }
 
 int api_admin_token(Api *api, const char *username, Usec life, char **ret_token, Error *error)

@@ -53,6 +53,8 @@ typedef struct ApiSettings {
     const char *keeper_socket;
     const char *bundle_directory;  /* archives by digest */
     const char *request_key_file;  /* key of ETags; made when missing; NULL = a new key at each start */
+    const char *audit_file;        /* gets every audit record, as a line; NULL = none */
+    Usec audit_refuse_after;       /* without it for so long nothing is changed; 0 = goes on */
     const char *internal_url;      /* for provisioners, told at enrolment */
     const char *ca_certificate;    /* PEM */
     Directory *directory;          /* borrowed; NULL = local accounts only */
@@ -82,3 +84,6 @@ extern const HttpServerHandler api_proxy_handler; /* of the listener for proxies
 /* Local administration (the manager's admin socket; the caller is root or the manager's own user): makes an
  * account's token without its password, for set-up. The token is shown once. */
 int api_admin_token(Api *api, const char *username, Usec life, char **ret_token, Error *error);
+/* After root had the keeper begin a new epoch: the database is taken as it is, which is recorded with the
+ * reason. */
+int api_admin_accept_restore(Api *api, const char *reason, Error *error);

@@ -44,6 +44,8 @@ typedef struct ApiPool {
 typedef struct PollList PollList;     /* long polls of provisioners: polls.c */
 typedef struct StreamList StreamList; /* event streams: stream.c */
 typedef struct LeaseWatch LeaseWatch; /* leases of clusters: leases.c */
+typedef struct AuditHeads AuditHeads; /* audit_heads.c */
+typedef struct Shipping Shipping;     /* audit_shipping.c */
 typedef struct Care Care;             /* care.c */
 typedef struct Denials Denials;       /* refusals of unknown callers: denials.c */
 
@@ -84,6 +86,8 @@ struct Api {
     int sandbox_reserved;
     Denials *denials;
     Care *care;
+    AuditHeads *audit_heads;
+    Shipping *shipping;
     /* The key of ETags and of digests of requests: tags.c. */
     uint8_t request_key[REQUEST_KEY_SIZE];
     _Atomic(uint64_t) records_lost; /* of refusals, which could not be written */
@@ -208,6 +212,8 @@ typedef struct Page {
 } Page;
 /* From _size and _offset. */
 int page_read(ApiCall *call, Page *ret_page, Error *error);
+/* A number of the query, 0 to maximum; left as it is when absent. */
+int query_number(ApiCall *call, const char *name, int64_t maximum, int64_t *value, Error *error);
 /* {"items":[ … ],"metadata":{…}}; the caller writes the items between. */
 Writer list_begin(ApiCall *call);
 void list_end(ApiCall *call, Writer *writer, const Page *page, int64_t total);

@@ -2,7 +2,8 @@
 /* What has to be done now and then, apart from any request. One timer on the loop; what blocks goes to the
  * pool. */
 
-#include "api/api_internal.h"
+#include "api/audit_heads.h"
+#include "api/audit_shipping.h"
 #include "base/log.h"
 
 static const Usec TICK = USEC_PER_SEC, EXPIRY_INTERVAL = 600 * USEC_PER_SEC;
@@ -40,6 +41,8 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
     Care *care = api->care;
     Usec now = clock_monotonic(api->settings.clock);
     denials_flush(api, false);
+    audit_heads_tick(api);
+    shipping_tick(api);
     Error error = ERROR_INIT;
     if (is_due(&care->expiry_due, now, EXPIRY_INTERVAL) &&
         store_submit(api->settings.store, STORE_WRITE, expire, expired, NULL, &error) < 0)
@@ -50,9 +53,13 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 int care_start(Api *api, Error *error)
 {
+    audit_heads_start(api);
+    int r = shipping_start(api, error);
+    if (r < 0)
+        return r;
     api->care = NEW(Care);
-    int r = sd_event_add_time_relative(api->settings.event, &api->care->timer, CLOCK_MONOTONIC, TICK,
-                                       USEC_PER_MSEC, on_tick, api);
+    r = sd_event_add_time_relative(api->settings.event, &api->care->timer, CLOCK_MONOTONIC, TICK,
+                                   USEC_PER_MSEC, on_tick, api);
     return r < 0 ? error_set_errno(error, ERROR_INTERNAL, -r, "Starting a timer") : 0;
 }
 
@@ -64,4 +71,6 @@ void care_stop(Api *api)
     free(api->care);
     api->care = NULL;
     denials_flush(api, true);
+    audit_heads_stop(api);
+    shipping_stop(api);
 }

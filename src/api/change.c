@@ -5,7 +5,8 @@
 
 #include <ctype.h>
 
-#include "api/api_internal.h"
+#include "api/audit_heads.h"
+#include "api/audit_shipping.h"
 #include "base/string.h"
 
 enum { TEXT_LIMIT = 256, SEGMENT_SIZE = 64 };
@@ -157,6 +158,11 @@ int change_prepare(ApiCall *call, Error *error)
 {
     if (!call->route->action)
         return 0;
+    int r = audit_heads_check(call->api, error);
+    if (r >= 0)
+        r = shipping_check(call->api, error);
+    if (r < 0)
+        return r;
     call->change = arena_allocate(call->arena, sizeof(*call->change));
     call->change->shown = route_object(call->route);
     return idempotency_read(call, error);

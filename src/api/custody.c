@@ -170,6 +170,7 @@ static int check_cluster(StoreTransaction *transaction, void *context, Error *er
     return audit_trail_append(
         transaction,
         &(AuditRecord){.actor = check->call->principal.username,
+                       .authentication = check->call->authentication,
                        .source = check->call->request->remote_address,
                        .request_id = check->call->request->request_id,
                        .action = "ssh_certificate_issue",
@@ -309,6 +310,7 @@ static int note_renewal(StoreTransaction *transaction, void *context, Error *err
     const ApiCall *call = context;
     return audit_trail_append(transaction,
                               &(AuditRecord){.actor = call->principal.username,
+                                             .authentication = call->authentication,
                                              .source = call->request->remote_address,
                                              .request_id = call->request->request_id,
                                              .action = "provisioner_certificate_renew",

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "api/audit_heads.h"
 #include "base/log.h"
 #include "base/string.h"
 
@@ -39,6 +40,7 @@ int internal_admit(ApiCall *call, int64_t epoch, Error *error)
         return error_set(error, ERROR_STALE, "A newer session of this provisioner has begun.");
     call->principal.token_id = arena_string(call->arena, id);
     call->principal.username = arena_format(call->arena, "provisioner:%s", id);
+    call->authentication = arena_format(call->arena, "certificate:%s", serial);
     return 0;
 }
 
@@ -481,7 +483,9 @@ static int run_internal(StoreTransaction *transaction, void *context, Error *err
     engine_effects_reset(&call->effects);
     buffer_clear(&call->answer);
     call->transaction = transaction;
-    int r = read_epoch(internal, error);
+    int r = audit_heads_check(call->api, error);
+    if (r >= 0)
+        r = read_epoch(internal, error);
     if (r >= 0)
         r = internal_admit(call, internal->epoch, error);
     if (r >= 0 && !internal->route->is_poll && internal->route->mode != ROUTE_POOL)

@@ -34,6 +34,7 @@ int internal_task_certificate(ApiCall *call, Error *error);
 int internal_renew_certificate(ApiCall *call, Error *error);
 void internal_begin(Api *api, HttpExchange *exchange);
 
-/* task_builder.c: the JSON of leased tasks; on a pool thread. */
+/* task_builder.c: the JSON of leased tasks; on a pool thread. ret_secrets: the names of the secrets in it, or
+ * NULL; they are recorded before the answer leaves. */
 int task_build(ApiCall *call, const EngineLease *lease, const char *provisioner_id, Writer *writer,
-               Error *error);
+               const char **ret_secrets, Error *error);

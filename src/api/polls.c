@@ -140,18 +140,54 @@ static int report_build_failure(ApiCall *call, void *context, Error *error)
     return MIN(r, 0);
 }
 
+/* Which secrets are handed out with which tasks. */
+typedef struct SecretReads {
+    const Poll *poll;
+    const char **secrets; /* of each lease, or NULL */
+    size_t count;         /* of those with secrets */
+} SecretReads;
+
+static int record_reads(StoreTransaction *transaction, void *context, Error *error)
+{
+    const SecretReads *reads = context;
+    const ApiCall *call = reads->poll->call;
+    Arena *arena = store_arena(transaction);
+    AuditRecord *records = arena_allocate_array(arena, reads->count, sizeof(*records));
+    size_t count = 0;
+    for (size_t i = 0; i < reads->poll->lease_count; i++) {
+        const EngineLease *lease = &reads->poll->leases[i];
+        if (!reads->secrets[i])
+            continue;
+        records[count++] =
+            (AuditRecord){.actor = call->principal.username,
+                          .authentication = call->authentication,
+                          .tenant = lease->tenant,
+                          .source = call->request->remote_address,
+                          .request_id = call->request->request_id,
+                          .action = "secret_read",
+                          .object = arena_format(arena, "task:%s", lease->task),
+                          .details = arena_format(arena, "{\"secrets\":\"%s\"}", reads->secrets[i])};
+    }
+    return audit_trail_append_many(transaction, records, count, error);
+}
+
 static void build_work(Api *api, void *context)
 {
-    (void)api;
     Poll *poll = context;
     ApiCall *call = poll->call;
+    SecretReads reads = {.poll = poll,
+                         .secrets =
+                             arena_allocate_array(call->arena, poll->lease_count, sizeof(*reads.secrets))};
     Writer writer = writer_new(&call->answer);
     writer_begin_object(&writer, NULL);
     writer_begin_array(&writer, "tasks");
     for (size_t i = 0; i < poll->lease_count; i++) {
         Error error = ERROR_INIT;
-        if (task_build(call, &poll->leases[i], internal_provisioner(call), &writer, &error) >= 0)
+        if (task_build(call, &poll->leases[i], internal_provisioner(call), &writer, &reads.secrets[i],
+                       &error) >= 0) {
+            reads.count += reads.secrets[i] != NULL;
             continue;
+        }
         log_error_record(LOG_LEVEL_WARNING, poll->leases[i].task, &error);
         BuildFailure failure = {call, poll->epoch, &poll->leases[i], &error};
         Error report_error = ERROR_INIT;
@@ -160,7 +196,10 @@ static void build_work(Api *api, void *context)
     }
     writer_end_array(&writer);
     writer_end_object(&writer);
-    finish_poll(poll, writer.status);
+    int r = writer.status;
+    if (r >= 0 && reads.count > 0) /* a secret whose reading is not recorded is not handed out */
+        r = store_run(api->settings.store, STORE_WRITE, record_reads, &reads, &call->error);
+    finish_poll(poll, r);
 }
 
 static void answer_nothing(Poll *poll)

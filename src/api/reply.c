@@ -43,7 +43,7 @@ const char *query_or_empty(ApiCall *call, const char *name)
     return query(call, name) ?: "";
 }
 
-static int read_number(ApiCall *call, const char *name, int64_t maximum, int64_t *value, Error *error)
+int query_number(ApiCall *call, const char *name, int64_t maximum, int64_t *value, Error *error)
 {
     const char *text = query(call, name);
     if (!text)
@@ -57,9 +57,9 @@ static int read_number(ApiCall *call, const char *name, int64_t maximum, int64_t
 int page_read(ApiCall *call, Page *ret_page, Error *error)
 {
     *ret_page = (Page){.size = API_PAGE_DEFAULT};
-    int r = read_number(call, "_size", API_PAGE_MAX, &ret_page->size, error);
+    int r = query_number(call, "_size", API_PAGE_MAX, &ret_page->size, error);
     if (r >= 0)
-        r = read_number(call, "_offset", INT32_MAX, &ret_page->offset, error);
+        r = query_number(call, "_offset", INT32_MAX, &ret_page->offset, error);
     if (r >= 0 && call->is_shaped) /* all of it: list_shape() finds the page */
         *ret_page = (Page){.size = LIST_SHAPED_MAX};
     return r;

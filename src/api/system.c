@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Version, status, the internal CA's certificate. */
 
-#include "api/api_internal.h"
+#include "api/audit_heads.h"
+#include "api/audit_shipping.h"
 #include "base/string.h"
 
 static int get_version(ApiCall *call, Error *error)
@@ -45,6 +46,23 @@ static int count_provisioners(StoreTransaction *transaction, void *context, Erro
     return 0;
 }
 
+static const char *audit_state_text(ApiCall *call)
+{
+    char when[TIMESTAMP_SIZE] = "never";
+    DenialCounters denials = denials_counters(call->api->denials);
+    Usec signed_at = audit_heads_signed_at(call->api);
+    if (signed_at > 0)
+        timestamp_format(signed_at, when);
+    ShippingState shipping = shipping_state(call->api);
+    const char *shipped = !shipping.is_used ? "not shipped"
+                                            : arena_format(call->arena, "%s, %lld records behind",
+                                                           shipping.is_failing ? "SHIPPING FAILS" : "shipped",
+                                                           (long long)shipping.lag);
+    return arena_format(call->arena, "signed %s; %s; refusals dropped %llu, records lost %llu", when, shipped,
+                        (unsigned long long)denials.dropped,
+                        (unsigned long long)atomic_load(&call->api->records_lost));
+}
+
 static int get_status(ApiCall *call, Error *error)
 {
     StatusCounts counts = {0};
@@ -58,9 +76,12 @@ static int get_status(ApiCall *call, Error *error)
                           keeper_status.state == KEEPER_STATE_OPEN;
     keeper_give(call->api, keeper);
     bool has_provisioner = counts.provisioners_alive > 0;
+    Error audit_error = ERROR_INIT;
+    bool is_audit_whole =
+        audit_heads_check(call->api, &audit_error) >= 0 && shipping_check(call->api, &audit_error) >= 0;
     Writer writer = writer_new(&call->answer);
     writer_begin_object(&writer, NULL);
-    writer_string(&writer, "status", is_keeper_open && has_provisioner ? "OK" : "Fail");
+    writer_string(&writer, "status", is_keeper_open && has_provisioner && is_audit_whole ? "OK" : "Fail");
     writer_begin_object(&writer, "services");
     write_service(&writer, "Manager", true, "version " BASTIDE_VERSION);
     write_service(&writer, "Database", true, store_dialect(call->api->settings.store));
@@ -70,6 +91,8 @@ static int get_status(ApiCall *call, Error *error)
     write_service(&writer, "Provisioners", has_provisioner,
                   arena_format(call->arena, "%lld of %lld answer", (long long)counts.provisioners_alive,
                                (long long)counts.provisioners));
+    write_service(&writer, "Audit trail", is_audit_whole,
+                  is_audit_whole ? audit_state_text(call) : audit_error.text);
     writer_end_object(&writer);
     writer_integer(&writer, "leased_operations", (int64_t)engine_lease_count(call->api->engine));
     writer_end_object(&writer);

@@ -23,6 +23,7 @@ typedef struct Build {
     json_t *details;      /* owned */
     StoredSecret *stored; /* of the tenant's store, for this task; in the call's arena */
     size_t stored_count;
+    const char *secrets; /* names of what was sealed for the provisioner; in the call's arena */
     Error *error;
 } Build;
 
@@ -72,6 +73,8 @@ static int write_envelope(Build *build, const char *tenant, const char *name, co
     char *text = arena_allocate(build->call->arena, 4 * (envelope.size / 3 + 2));
     base64_encode(envelope.data, envelope.size, text);
     writer_string(build->writer, name, text);
+    build->secrets = build->secrets ? arena_format(build->call->arena, "%s, %s", build->secrets, name)
+                                    : arena_string(build->call->arena, name);
     return 0;
 }
 
@@ -384,7 +387,7 @@ static int build_members(Build *build)
 }
 
 int task_build(ApiCall *call, const EngineLease *lease, const char *provisioner_id, Writer *writer,
-               Error *error)
+               const char **ret_secrets, Error *error)
 {
     Buffer text = BUFFER_INIT;
     Writer part = writer_new(&text);
@@ -404,6 +407,7 @@ int task_build(ApiCall *call, const EngineLease *lease, const char *provisioner_
         writer_end_object(&part);
         writer_raw(writer, NULL, buffer_string(&text));
         r = MIN(part.status, writer->status);
+        *ret_secrets = build.secrets;
     }
     keeper_give(call->api, build.keeper);
     json_decref(build.details);

@@ -36,7 +36,7 @@ typedef struct CliVerb {
 /* Tables, each ended by a row without name, in the order of the help. */
 extern const CliVerb verbs_session[], verbs_catalog[], verbs_clusters[], verbs_changes[], verbs_nodes[],
     verbs_bundles[], verbs_provisioners[], verbs_accounts[], verbs_access[], verbs_credentials[],
-    verbs_directory[], verbs_certificates[], verbs_keys[], verbs_secrets[], verbs_system[],
+    verbs_directory[], verbs_certificates[], verbs_keys[], verbs_secrets[], verbs_audit[], verbs_system[],
     verbs_completion[];
 extern const Option cli_global_options[];
 /* The whole program; built once. */
@@ -55,6 +55,8 @@ static inline const char *cli_option(const Cli *cli, const char *name)
 /* --- asking the manager --- */
 
 int cli_open_profiles(Cli *cli, Error *error);
+/* Done for verbs that need a SESSION; others may want one in some cases. */
+int cli_open_session(Cli *cli, Error *error);
 /* A client for the profile, which gets its token and tenant. */
 int cli_connect(const Profile *profile, HttpClient **ret_client, Error *error);
 

@@ -26,7 +26,7 @@ const Option cli_global_options[] = {
 static const CliVerb *const tables[] = {
     verbs_session,      verbs_clusters, verbs_changes, verbs_nodes,       verbs_catalog,   verbs_bundles,
     verbs_provisioners, verbs_accounts, verbs_access,  verbs_credentials, verbs_directory, verbs_secrets,
-    verbs_certificates, verbs_keys,     verbs_system,  verbs_completion};
+    verbs_certificates, verbs_keys,     verbs_audit,   verbs_system,      verbs_completion};
 
 static const char epilogue[] =
     "FILES\n"
@@ -49,7 +49,7 @@ static const CliVerb *find(const char *name)
     return NULL;
 }
 
-static int open_session(Cli *cli, Error *error)
+int cli_open_session(Cli *cli, Error *error)
 {
     int r = cli_open_profiles(cli, error);
     if (r < 0)
@@ -102,7 +102,7 @@ static int run(const ParsedOptions *options, void *context)
     cli->verb = verb->name;
     int r = read_format(cli, &error);
     if (r >= 0 && verb->need == SESSION)
-        r = open_session(cli, &error);
+        r = cli_open_session(cli, &error);
     if (r >= 0)
         r = verb->action(cli, &error);
     if (r < 0 && !error_is_set(&error))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The manager and its parts: version, status, provisioners, audit. */
+/* The manager and its parts: version, status, provisioners. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,17 +20,6 @@ static const ViewField provisioner_view[] = {
     {"ENROLLED", "enrolled_at", FIELD_TIME, IN_BOTH},
     {"BY", "enrolled_by", FIELD_TEXT, IN_DETAILS},
     {"ID", "id", FIELD_TEXT, IN_BOTH},
-    {0},
-};
-static const ViewField audit_view[] = {
-    {"NUMBER", "sequence", FIELD_NUMBER, IN_LIST},
-    {"TIME", "timestamp", FIELD_TEXT, IN_LIST},
-    {"WHO", "actor", FIELD_STRONG, IN_LIST | MAY_SHRINK},
-    {"FROM", "source", FIELD_TEXT, IN_LIST | MAY_LACK},
-    {"TENANT", "tenant", FIELD_TEXT, IN_LIST | MAY_LACK},
-    {"ACTION", "action", FIELD_TEXT, IN_LIST},
-    {"OBJECT", "object", FIELD_TEXT, IN_LIST | MAY_SHRINK},
-    {"OUTCOME", "outcome", FIELD_STATE, IN_LIST},
     {0},
 };
 
@@ -153,38 +142,6 @@ static int provisioners_remove(Cli *cli, Error *error)
     return MIN(r, 0);
 }
 
-/* Audit ------------------------------------------------------------------------------------- */
-
-static int audit_list(Cli *cli, Error *error)
-{
-    _cleanup_json_ json_t *answer = NULL;
-    const char *limit = cli_option(cli, "limit");
-    _cleanup_free_ char *path = cli_path("/audit?_size=%s", limit ? limit : "50");
-    cli_path_query(&path, "actor", cli_option(cli, "user"));
-    cli_path_query(&path, "action", cli_option(cli, "action"));
-    cli_path_query(&path, "tenant", cli_option(cli, "of-tenant"));
-    int r = cli_get(cli, path, &answer, error);
-    if (r >= 0 && !cli_show_raw(cli, answer))
-        view_list(json_object_get(answer, "items"), audit_view, "No records.");
-    return MIN(r, 0);
-}
-
-static int audit_verify(Cli *cli, Error *error)
-{
-    _cleanup_json_ json_t *answer = NULL;
-    int r = cli_get(cli, "/audit/verification", &answer, error);
-    if (r < 0)
-        return r;
-    bool is_valid = json_is_true(json_object_get(answer, "valid"));
-    int64_t records = json_number_at(answer, "records"), bad = json_number_at(answer, "first_bad_sequence");
-    if (is_valid)
-        cli_done(cli, answer, "The audit trail is whole: %" PRId64 " records, each bound to the one before.",
-                 records);
-    else
-        cli_done(cli, answer, "The audit trail was TAMPERED WITH: record %" PRId64 " does not fit.", bad);
-    return is_valid ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
 static const Option limit_options[] = {
     {.name = "limit", .argument = "N", .help = "show at most so many"},
     {.name = NULL},
@@ -197,14 +154,6 @@ static const Option yes_options[] = {
     {.name = "yes", .letter = 'y', .help = "do not ask"},
     {.name = NULL},
 };
-static const Option audit_options[] = {
-    {.name = "user", .argument = "NAME", .help = "only what this account did"},
-    {.name = "action", .argument = "NAME", .help = "only this action, e.g. cluster_create"},
-    {.name = "of-tenant", .argument = "NAME", .help = "only what concerns this tenant"},
-    {.name = "limit", .argument = "N", .help = "the newest N (50)"},
-    {.name = NULL},
-};
-
 const CliVerb verbs_provisioners[] = {
     {"provisioners list", "", 0, 0, SESSION, provisioners_list, limit_options,
      "provisioners and their states", NULL},
@@ -219,9 +168,6 @@ const CliVerb verbs_provisioners[] = {
 };
 
 const CliVerb verbs_system[] = {
-    {"audit list", "", 0, 0, SESSION, audit_list, audit_options, "who did what, newest first", NULL},
-    {"audit verify", "", 0, 0, SESSION, audit_verify, NULL, "check that no record was changed or removed",
-     "Exit status 1 when the trail was tampered with."},
     {"status", "", 0, 0, SESSION, status, NULL, "state of the manager and its parts",
      "Exit status 1 when a part is not well."},
     {"version", "", 0, 0, ALONE, version, NULL, "versions of this program and of the manager", NULL},

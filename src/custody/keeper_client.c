@@ -682,8 +682,33 @@ int keeper_client_issue_ssh_host(KeeperClient *client, const KeeperSshRequest *r
     return r < 0 ? r : get_text(&call, KEEPER_FIELD_CERTIFICATE, ret_line, error);
 }
 
+int keeper_client_begin_audit_epoch(KeeperClient *client, uint64_t *ret_epoch, Error *error)
+{
+    _cleanup_call_ Call call = call_begin(client, KEEPER_BEGIN_AUDIT_EPOCH, 0);
+    int r = call_finish(&call, error);
+
+    if (r >= 0)
+        *ret_epoch = message_get_u64(&call.answer, KEEPER_FIELD_EPOCH, 0);
+    return r;
+}
+
+int keeper_client_audit_head(KeeperClient *client, const char *shard, uint64_t *ret_epoch,
+                             uint64_t *ret_sequence, uint8_t ret_hash[static HASH_SIZE], Error *error)
+{
+    _cleanup_call_ Call call = call_begin(client, KEEPER_AUDIT_HEAD, 0);
+    int r;
+
+    put_text(&call, KEEPER_FIELD_SHARD, shard);
+    r = call_finish(&call, error);
+    if (r < 0)
+        return r;
+    *ret_epoch = message_get_u64(&call.answer, KEEPER_FIELD_EPOCH, 0);
+    *ret_sequence = message_get_u64(&call.answer, KEEPER_FIELD_SEQUENCE, 0);
+    return get_fixed(&call, KEEPER_FIELD_HASH, ret_hash, HASH_SIZE, error);
+}
+
 int keeper_client_sign_audit_head(KeeperClient *client, const char *shard, uint64_t sequence, Usec time,
-                                  const uint8_t hash[static HASH_SIZE],
+                                  const uint8_t hash[static HASH_SIZE], uint64_t *ret_epoch,
                                   uint8_t ret_signature[static SIGN_SIGNATURE_SIZE], Error *error)
 {
     _cleanup_call_ Call call = call_begin(client, KEEPER_SIGN_AUDIT_HEAD, 0);
@@ -694,6 +719,8 @@ int keeper_client_sign_audit_head(KeeperClient *client, const char *shard, uint6
     put_bytes(&call, KEEPER_FIELD_HASH, hash, HASH_SIZE);
     put_u64(&call, KEEPER_FIELD_TIME, time);
     r = call_finish(&call, error);
+    if (r >= 0 && ret_epoch)
+        *ret_epoch = message_get_u64(&call.answer, KEEPER_FIELD_EPOCH, 0);
     return r < 0 ? r : get_fixed(&call, KEEPER_FIELD_SIGNATURE, ret_signature, SIGN_SIGNATURE_SIZE, error);
 }
 

@@ -64,6 +64,8 @@ int keeper_client_check_shares(KeeperClient *client, const uint8_t (*shares)[KEE
 
 /* --- root and manager: data keys --- */
 
+/* From now on audit heads may begin anew: root has accepted a restored database. */
+int keeper_client_begin_audit_epoch(KeeperClient *client, uint64_t *ret_epoch, Error *error);
 int keeper_client_rotate_data_keys(KeeperClient *client, uint32_t *ret_generation, Error *error);
 /* Destroys the keys of all generations before `oldest`; the manager alone, when no value needs them. */
 int keeper_client_retire_data_keys(KeeperClient *client, uint32_t oldest, uint32_t *ret_count, Error *error);
@@ -123,8 +125,12 @@ int keeper_client_issue_ssh_host(KeeperClient *client, const KeeperSshRequest *r
 
 /* --- manager: signatures --- */
 
+/* The last head that was signed in this epoch; sequence 0 = none. */
+int keeper_client_audit_head(KeeperClient *client, const char *shard, uint64_t *ret_epoch,
+                             uint64_t *ret_sequence, uint8_t ret_hash[static HASH_SIZE], Error *error);
+/* ret_epoch may be NULL. */
 int keeper_client_sign_audit_head(KeeperClient *client, const char *shard, uint64_t sequence, Usec time,
-                                  const uint8_t hash[static HASH_SIZE],
+                                  const uint8_t hash[static HASH_SIZE], uint64_t *ret_epoch,
                                   uint8_t ret_signature[static SIGN_SIGNATURE_SIZE], Error *error);
 /* The digests may come in any order; doubles are dropped. ret_set gets the canonical bytes. */
 int keeper_client_sign_approved_set(KeeperClient *client, const char *tenant, uint64_t serial, Usec expiry,

@@ -127,7 +127,11 @@ FIELDS(ssh_host_in) = {BYTES_FIELD(PUBLIC_KEY, "public_key", SSH_KEY_BLOB_MAX),
 FIELDS(ssh_out) = {TEXT_FIELD(CERTIFICATE, "certificate", CERTIFICATE_LINE_MAX), END};
 FIELDS(audit_in) = {TEXT_FIELD(SHARD, "shard", KEEPER_SHARD_MAX), U64_FIELD(SEQUENCE, "sequence"),
                     BYTES_FIELD(HASH, "hash", HASH_SIZE), U64_FIELD(TIME, "time"), END};
-FIELDS(signature_out) = {BYTES_FIELD(SIGNATURE, "signature", SIGN_SIGNATURE_SIZE), END};
+FIELDS(head_out) = {BYTES_FIELD(SIGNATURE, "signature", SIGN_SIGNATURE_SIZE), U64_FIELD(EPOCH, "epoch"), END};
+FIELDS(shard_in) = {TEXT_FIELD(SHARD, "shard", KEEPER_SHARD_MAX), END};
+FIELDS(last_head_out) = {U64_FIELD(SEQUENCE, "sequence"), BYTES_FIELD(HASH, "hash", HASH_SIZE),
+                         U64_FIELD(EPOCH, "epoch"), END};
+FIELDS(epoch_out) = {U64_FIELD(EPOCH, "epoch"), END};
 FIELDS(approved_in) = {TENANT, U64_FIELD(SET_SERIAL, "serial"), U64_FIELD(EXPIRY, "expiry"),
                        BYTES_LIST(DIGEST, "digest", HASH_SIZE), END};
 FIELDS(approved_out) = {BYTES_FIELD(SET, "set", SET_MAX),
@@ -160,6 +164,8 @@ const MessageType keeper_request_types[] = {
     {KEEPER_ISSUE_SSH_HOST, "ISSUE_SSH_HOST", ssh_host_in},
     {KEEPER_SIGN_AUDIT_HEAD, "SIGN_AUDIT_HEAD", audit_in},
     {KEEPER_SIGN_APPROVED_SET, "SIGN_APPROVED_SET", approved_in},
+    {KEEPER_BEGIN_AUDIT_EPOCH, "BEGIN_AUDIT_EPOCH", nothing},
+    {KEEPER_AUDIT_HEAD, "AUDIT_HEAD", shard_in},
     {0},
 };
 
@@ -190,8 +196,10 @@ const MessageType keeper_answer_types[] = {
     ANSWER(REMOVE_PROVISIONER, nothing),
     ANSWER(ISSUE_SSH_USER, ssh_out),
     ANSWER(ISSUE_SSH_HOST, ssh_out),
-    ANSWER(SIGN_AUDIT_HEAD, signature_out),
+    ANSWER(SIGN_AUDIT_HEAD, head_out),
     ANSWER(SIGN_APPROVED_SET, approved_out),
+    ANSWER(BEGIN_AUDIT_EPOCH, epoch_out),
+    ANSWER(AUDIT_HEAD, last_head_out),
     {KEEPER_ERROR, "ERROR", error_out},
     {0},
 };
@@ -366,13 +374,15 @@ static int append_counted(Buffer *buffer, const char *text)
     return r < 0 ? r : buffer_append_string(buffer, text);
 }
 
-int audit_head_encode(const char *shard, uint64_t sequence, Usec time, const uint8_t hash[static HASH_SIZE],
-                      Buffer *ret_bytes)
+int audit_head_encode(const char *shard, uint64_t epoch, uint64_t sequence, Usec time,
+                      const uint8_t hash[static HASH_SIZE], Buffer *ret_bytes)
 {
     int r = buffer_append_string(ret_bytes, audit_magic);
 
     if (r >= 0)
         r = append_counted(ret_bytes, shard);
+    if (r >= 0)
+        r = buffer_append_u64(ret_bytes, epoch);
     if (r >= 0)
         r = buffer_append_u64(ret_bytes, sequence);
     if (r >= 0)
@@ -380,12 +390,12 @@ int audit_head_encode(const char *shard, uint64_t sequence, Usec time, const uin
     return r < 0 ? r : buffer_append(ret_bytes, hash, HASH_SIZE);
 }
 
-int audit_head_verify(const uint8_t signing_key[static SIGN_PUBLIC_SIZE], const char *shard,
+int audit_head_verify(const uint8_t signing_key[static SIGN_PUBLIC_SIZE], const char *shard, uint64_t epoch,
                       uint64_t sequence, Usec time, const uint8_t hash[static HASH_SIZE],
                       const uint8_t signature[static SIGN_SIGNATURE_SIZE])
 {
     _cleanup_buffer_ Buffer bytes = BUFFER_INIT;
-    int r = audit_head_encode(shard, sequence, time, hash, &bytes);
+    int r = audit_head_encode(shard, epoch, sequence, time, hash, &bytes);
 
     return r < 0 ? r : sign_verify(signing_key, bytes.data, bytes.size, signature);
 }

@@ -90,6 +90,7 @@ typedef enum KeeperField {
     KEEPER_FIELD_COUNT,
     KEEPER_FIELD_THRESHOLD,
     KEEPER_FIELD_SHARE,
+    KEEPER_FIELD_EPOCH,
 } KeeperField;
 
 typedef enum KeeperRequest {
@@ -153,12 +154,13 @@ int keeper_shares_combine(const KeeperShare *shares, size_t count,
 
 /* --- signed forms --- */
 
-/* What SIGN_AUDIT_HEAD signs: "bastide-audit-head-1", u32 length + shard, u64 sequence, u64 time (µs), hash.
- */
-int audit_head_encode(const char *shard, uint64_t sequence, Usec time, const uint8_t hash[static HASH_SIZE],
-                      Buffer *ret_bytes);
+/* What SIGN_AUDIT_HEAD signs: "bastide-audit-head-1", u32 length + shard, u64 epoch, u64 sequence, u64 time
+ * (µs), hash. The epoch is the keeper's: it grows when root accepts a restored database, and only then may
+ * sequences begin anew. */
+int audit_head_encode(const char *shard, uint64_t epoch, uint64_t sequence, Usec time,
+                      const uint8_t hash[static HASH_SIZE], Buffer *ret_bytes);
 /* 0 or -EKEYREJECTED. */
-int audit_head_verify(const uint8_t signing_key[static SIGN_PUBLIC_SIZE], const char *shard,
+int audit_head_verify(const uint8_t signing_key[static SIGN_PUBLIC_SIZE], const char *shard, uint64_t epoch,
                       uint64_t sequence, Usec time, const uint8_t hash[static HASH_SIZE],
                       const uint8_t signature[static SIGN_SIGNATURE_SIZE]);
 

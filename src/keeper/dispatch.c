@@ -37,6 +37,8 @@ static const struct {
     {KEEPER_ISSUE_SSH_HOST, handle_issue_ssh_host, true},
     {KEEPER_SIGN_AUDIT_HEAD, handle_sign_audit_head, true},
     {KEEPER_SIGN_APPROVED_SET, handle_sign_approved_set, true},
+    {KEEPER_BEGIN_AUDIT_EPOCH, handle_begin_audit_epoch, true},
+    {KEEPER_AUDIT_HEAD, handle_audit_head, true},
 };
 
 int request_text(const Request *request, KeeperField tag, char **ret_text, Error *error)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/string.h"
 #include "keeper/keeper-internal.h"
@@ -12,7 +13,7 @@
 #define APPROVED_LIFE_MAXIMUM (2 * 3600 * USEC_PER_SEC)
 
 /* u64 number, 32 bytes of hash. */
-enum { RECORD_SIZE = 8 + HASH_SIZE };
+enum { RECORD_SIZE = 8 + HASH_SIZE, HEAD_FILE_SIZE = KEEPER_SHARD_MAX + 64 };
 
 /* A smaller number than the recorded one is refused, and so is the same number with another hash; the same
  * again is a repetition. */
@@ -55,6 +56,84 @@ static int put_signature(Request *request, const Buffer *bytes)
                  : message_put_bytes(request->reply, KEEPER_FIELD_SIGNATURE, signature, sizeof(signature));
 }
 
+static const char epoch_file[] = "signing/audit-epoch";
+
+/* 1 until root has accepted a restored database. */
+static int read_epoch(const Keeper *keeper, uint64_t *ret_epoch, Error *error)
+{
+    _cleanup_secret_ Secret *content = NULL;
+    int r = vault_read(keeper->vault, epoch_file, 8, &content, error);
+
+    *ret_epoch = 1;
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return r;
+    Reader reader = READER(secret_bytes(content), secret_size(content));
+    return reader_u64(&reader, ret_epoch) < 0 ? error_set(error, ERROR_CRYPTO, "%s is damaged", epoch_file)
+                                              : 0;
+}
+
+int handle_begin_audit_epoch(Request *request, Error *error)
+{
+    _cleanup_buffer_ Buffer content = BUFFER_INIT;
+    uint64_t epoch;
+    int r = read_epoch(request->keeper, &epoch, error);
+
+    if (r >= 0)
+        r = buffer_append_u64(&content, ++epoch);
+    if (r >= 0)
+        r = vault_write(request->keeper->vault, epoch_file, content.data, content.size, error);
+    if (r < 0)
+        return r;
+    request_note_number(request, "epoch", epoch);
+    log_notice("audit heads begin anew: a restored database was accepted");
+    return message_put_u64(request->reply, KEEPER_FIELD_EPOCH, epoch);
+}
+
+static int head_file(Request *request, uint64_t *ret_epoch, char **ret_shard,
+                     char file[static HEAD_FILE_SIZE], Error *error)
+{
+    int r = request_text(request, KEEPER_FIELD_SHARD, ret_shard, error);
+
+    if (r < 0)
+        return r;
+    if (!name_is_valid(*ret_shard))
+        return error_set_field(error, ERROR_BAD_FIELD, "shard",
+                               "a shard's name has letters, digits, '_', '.' and '-'");
+    request_note(request, "shard", *ret_shard);
+    r = read_epoch(request->keeper, ret_epoch, error);
+    (void)string_print(file, HEAD_FILE_SIZE, "signing/head-%llu-%s", (unsigned long long)*ret_epoch,
+                       *ret_shard);
+    return r;
+}
+
+int handle_audit_head(Request *request, Error *error)
+{
+    static const uint8_t none[RECORD_SIZE];
+    _cleanup_free_ char *shard = NULL;
+    _cleanup_secret_ Secret *record = NULL;
+    char file[HEAD_FILE_SIZE];
+    const uint8_t *bytes = none;
+    uint64_t epoch, sequence = 0;
+    int r = head_file(request, &epoch, &shard, file, error);
+
+    if (r >= 0)
+        r = vault_read(request->keeper->vault, file, RECORD_SIZE, &record, error);
+    if (r >= 0 && secret_size(record) == RECORD_SIZE)
+        bytes = secret_bytes(record);
+    else if (r >= 0)
+        return error_set(error, ERROR_CRYPTO, "%s is damaged", file);
+    else if (r != -ENOENT)
+        return r;
+    Reader reader = READER(bytes, RECORD_SIZE);
+    (void)reader_u64(&reader, &sequence);
+    r = message_put_u64(request->reply, KEEPER_FIELD_SEQUENCE, sequence);
+    if (r >= 0)
+        r = message_put_bytes(request->reply, KEEPER_FIELD_HASH, bytes + 8, HASH_SIZE);
+    return r < 0 ? r : message_put_u64(request->reply, KEEPER_FIELD_EPOCH, epoch);
+}
+
 int handle_sign_audit_head(Request *request, Error *error)
 {
     _cleanup_buffer_ Buffer bytes = BUFFER_INIT;
@@ -62,23 +141,21 @@ int handle_sign_audit_head(Request *request, Error *error)
     uint64_t sequence = message_get_u64(&request->view, KEEPER_FIELD_SEQUENCE, 0);
     Usec time = message_get_u64(&request->view, KEEPER_FIELD_TIME, 0);
     const uint8_t *hash;
-    char file[KEEPER_SHARD_MAX + 32];
-    int r = request_text(request, KEEPER_FIELD_SHARD, &shard, error);
+    uint64_t epoch = 0;
+    char file[HEAD_FILE_SIZE];
+    int r = request_fixed(request, KEEPER_FIELD_HASH, HASH_SIZE, &hash, error);
 
     if (r >= 0)
-        r = request_fixed(request, KEEPER_FIELD_HASH, HASH_SIZE, &hash, error);
+        r = head_file(request, &epoch, &shard, file, error);
     if (r < 0)
         return r;
-    if (!name_is_valid(shard))
-        return error_set_field(error, ERROR_BAD_FIELD, "shard",
-                               "a shard's name has letters, digits, '_', '.' and '-'");
-    request_note(request, "shard", shard);
     request_note_number(request, "sequence", sequence);
-    (void)string_print(file, sizeof(file), "signing/head-%s", shard);
     r = check_and_record(request->keeper, file, sequence, hash, "audit head", error);
     if (r >= 0)
-        r = audit_head_encode(shard, sequence, time, hash, &bytes);
-    return r < 0 ? r : put_signature(request, &bytes);
+        r = audit_head_encode(shard, epoch, sequence, time, hash, &bytes);
+    if (r >= 0)
+        r = put_signature(request, &bytes);
+    return r < 0 ? r : message_put_u64(request->reply, KEEPER_FIELD_EPOCH, epoch);
 }
 
 static int get_digests(const Request *request, uint8_t **ret_digests, size_t *ret_count, Error *error)

@@ -72,6 +72,8 @@ int handle_issue_ssh_user(Request *request, Error *error);
 int handle_issue_ssh_host(Request *request, Error *error);
 int handle_sign_audit_head(Request *request, Error *error);
 int handle_sign_approved_set(Request *request, Error *error);
+int handle_begin_audit_epoch(Request *request, Error *error);
+int handle_audit_head(Request *request, Error *error);
 
 /* --- state (state.c) --- */
 

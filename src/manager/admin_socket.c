@@ -32,14 +32,17 @@ static int fill_address(const char *path, struct sockaddr_un *address, Error *er
 }
 
 typedef struct AdminRequest {
-    const char *op, *username;
+    const char *op, *username, *reason;
     int64_t life_seconds;
 } AdminRequest;
 
 static const JsonField request_fields[] = {
-    {"op", JSON_FIELD_STRING, offsetof(AdminRequest, op), JSON_FIELD_REQUIRED, 1, 16, "token or ping"},
+    {"op", JSON_FIELD_STRING, offsetof(AdminRequest, op), JSON_FIELD_REQUIRED, 1, 16,
+     "token, accept-restore or ping"},
     {"username", JSON_FIELD_STRING, offsetof(AdminRequest, username), JSON_FIELD_IDENTIFIER, 1, 255,
      "account"},
+    {"reason", JSON_FIELD_STRING, offsetof(AdminRequest, reason), 0, 1, 1024,
+     "of accepting a restored database"},
     {"life_seconds", JSON_FIELD_INTEGER, offsetof(AdminRequest, life_seconds), 0, 1, LIFE_MAX_SECONDS,
      "of the token"},
     {0},
@@ -56,8 +59,12 @@ static int answer(AdminSocket *admin, const char *line, size_t size, Buffer *out
         return r;
     if (string_equal(request.op, "ping"))
         return buffer_append_string(out, "{\"version\":\"" BASTIDE_VERSION "\"}\n");
+    if (string_equal(request.op, "accept-restore") && request.reason) {
+        r = api_admin_accept_restore(admin->api, request.reason, error);
+        return r < 0 ? r : buffer_append_string(out, "{\"value\":\"accepted\"}\n");
+    }
     if (!string_equal(request.op, "token") || !request.username)
-        return error_set(error, ERROR_BAD_REQUEST, "The requests are token and ping.");
+        return error_set(error, ERROR_BAD_REQUEST, "The requests are token, accept-restore and ping.");
     _cleanup_free_ char *token = NULL;
     r = api_admin_token(admin->api, request.username, (Usec)request.life_seconds * USEC_PER_SEC, &token,
                         error);

@@ -10,6 +10,7 @@
 #include "base/options.h"
 #include "base/secret.h"
 #include "custody/config_secret.h"
+#include "custody/keeper_client.h"
 #include "manager/admin_socket.h"
 #include "manager/database_password.h"
 #include "manager/doctor.h"
@@ -32,6 +33,8 @@ static int report(const Error *error)
                   *error->field ? ": " : "", error->text);
     return error_describe(error->code)->exit_status;
 }
+
+static const char *restore_reason; /* of the command line */
 
 typedef int (*Action)(const ManagerConfig *config, Error *error);
 
@@ -85,6 +88,48 @@ static int print_token(const ManagerConfig *config, Error *error)
     (void)puts(value);
     memory_wipe(answer, strlen(answer));
     return 0;
+}
+
+/* Root says that the database was restored on purpose. The keeper begins a new epoch, which only root may ask
+ * for, and the manager records it. */
+static int accept_restore(const ManagerConfig *config, Error *error)
+{
+    _cleanup_keeper_client_ KeeperClient *keeper = keeper_client_new(config->keeper_socket, KEEPER_TIMEOUT);
+    _cleanup_free_ char *answer = NULL;
+    _cleanup_json_ json_t *document = NULL, *request = json_pack("{s:s, s:s}", "op", "accept-restore",
+                                                                 "reason", restore_reason);
+    _cleanup_free_ char *line = json_to_text(request);
+    uint64_t epoch;
+    int r = admin_socket_ask(config->admin_socket, "{\"op\":\"ping\"}", &answer, error);
+    if (r >= 0)
+        r = keeper_client_begin_audit_epoch(keeper, &epoch, error);
+    if (r < 0)
+        return r;
+    free(answer);
+    answer = NULL;
+    r = admin_socket_ask(config->admin_socket, line, &answer, error);
+    if (r >= 0)
+        r = json_parse(answer, strlen(answer), 4096, &document, error);
+    if (r < 0)
+        return r;
+    const char *text = json_string_value(json_object_get(document, "error"));
+    if (text)
+        return error_set(error, ERROR_UNAVAILABLE, "%s", text);
+    (void)printf("The database is accepted as it is; the audit trail is signed anew in epoch %llu.\n",
+                 (unsigned long long)epoch);
+    return 0;
+}
+
+static int verb_accept_restore(const ParsedOptions *options, void *context)
+{
+    (void)context;
+    Error error = ERROR_INIT;
+    restore_reason = options_get(options, "reason");
+    if (string_is_empty(restore_reason)) {
+        (void)error_set(&error, ERROR_BAD_REQUEST, "--reason TEXT is needed; it stands in the audit trail");
+        return report(&error);
+    }
+    return with_config(options, accept_restore, false);
 }
 
 static int verb_token(const ParsedOptions *options, void *context)
@@ -161,6 +206,11 @@ static int verb_openapi(const ParsedOptions *options, void *context)
     return is_written && fflush(stdout) == 0 ? EXIT_SUCCESS : error_describe(ERROR_IO)->exit_status;
 }
 
+static const Option restore_options[] = {
+    {"reason", 0, "TEXT", "why; it stands in the audit trail", false},
+    {0},
+};
+
 static const Verb verbs[] = {
     {"init", "", 0, 0, NULL, "prepare certificates, database and the first administrator; safe to repeat",
      "The keeper must run. Prints the one-time password of the first administrator on the terminal, once.",
@@ -178,6 +228,13 @@ static const Verb verbs[] = {
      "clocks, limits, "
      "the keeper. Exit status 1 when there is one.",
      verb_doctor},
+    {"accept-restore", "", 0, 0, restore_options,
+     "take a restored database as it is, and have its audit trail signed anew (root only)",
+     "After an older database was put back the manager changes nothing, for the keeper remembers a later "
+     "head of the "
+     "audit trail. This begins a new epoch of signed heads; it is recorded by keeper and manager, with the "
+     "reason.",
+     verb_accept_restore},
     {"example-config", "", 0, 0, NULL, "print every setting with its default", NULL, verb_config},
     {"openapi", "", 0, 0, NULL, "print the description of the API (OpenAPI 3.1)", NULL, verb_openapi},
     {0},

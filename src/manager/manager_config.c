@@ -50,6 +50,12 @@ const ConfigKey manager_config_keys[] = {
         "how long a silent provisioner keeps its tasks"),
     KEY("internal", "heartbeat", MILLISECONDS, heartbeat_ms, "5s", 100, 600000,
         "how often a provisioner is heard"),
+    KEY("audit", "file", PATH, audit_file, NULL, 0, 0,
+        "gets every audit record, one JSON object a line; whoever rotates it renames it; none when absent"),
+    KEY("audit", "when_unreachable", STRING, audit_when_unreachable, "continue", 0, 0,
+        "continue or refuse: what happens to changes when the file cannot be written for long"),
+    KEY("audit", "unreachable_after", MILLISECONDS, audit_unreachable_after_ms, "15m", 1000, 86400000,
+        "how long that is"),
     KEY("certificates", "management_addresses", LIST, management_addresses, "", 0, 0,
         "further names and addresses of the manager, in its certificates"),
     KEY("certificates", "rest_certificate", PATH, rest_certificate, NULL, 0, 0,
@@ -225,6 +231,10 @@ int manager_config_load_for_sealing(const char *path, ManagerConfig *config, Err
         return r;
     if (!config->database)
         config->database = string_format("sqlite:%s/bastide.db", config->directory);
+    if (!string_equal(config->audit_when_unreachable, "continue") &&
+        !string_equal(config->audit_when_unreachable, "refuse"))
+        return error_set_field(error, ERROR_CONFIGURATION, "audit.when_unreachable",
+                               "It is continue or refuse.");
     set_directory_defaults(&config->ldap);
     r = check_proxies(config, error);
     return r < 0 ? r : resolve_user(config, error);

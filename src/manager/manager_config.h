@@ -20,6 +20,8 @@ typedef struct ManagerConfig {
     StringList management_addresses; /* names and addresses in the certificates, beside the loopback */
     int64_t lease_ms, heartbeat_ms, readers, drain_ms;
     char *organisation;
+    char *audit_file, *audit_when_unreachable;
+    int64_t audit_unreachable_after_ms;
     DirectorySettings ldap;
     KerberosSettings kerberos;
     char *proxy_address, *proxy_client_ca, *proxy_user_header;

@@ -253,6 +253,11 @@ static int start_api(Server *server, Error *error)
                             .keeper_socket = config->keeper_socket,
                             .bundle_directory = server->bundle_directory,
                             .request_key_file = server->request_key_file,
+                            .audit_file = config->audit_file,
+                            .audit_refuse_after =
+                                string_equal(config->audit_when_unreachable, "refuse")
+                                    ? (Usec)config->audit_unreachable_after_ms * USEC_PER_MSEC
+                                    : 0,
                             .internal_url = server->internal_url,
                             .ca_certificate = server->ca_certificate,
                             .directory = server->directory,

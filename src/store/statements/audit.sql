@@ -36,3 +36,30 @@ ORDER BY time DESC, shard, sequence DESC LIMIT :maximum!int OFFSET :offset!int;
 
 -- audit_count: one
 SELECT COALESCE(SUM(sequence), 0) AS total!int FROM audit_heads;
+
+-- audit_heads_list: many
+SELECT shard, sequence, hash FROM audit_heads ORDER BY shard;
+
+-- audit_hash_at: one
+SELECT hash FROM audit_records WHERE shard = :shard AND sequence = :sequence;
+
+-- audit_signature_insert: exec
+INSERT INTO audit_signatures (shard, epoch, sequence, time, hash, signature) VALUES (:shard, :epoch, :sequence, :time, :hash, :signature)
+ON CONFLICT (shard, epoch, sequence) DO NOTHING;
+
+-- audit_signature_last: one
+SELECT epoch, sequence, time, hash, signature FROM audit_signatures WHERE shard = :shard ORDER BY epoch DESC, sequence DESC LIMIT 1;
+
+-- audit_signatures_after: many
+-- With what the records say now.
+SELECT s.epoch, s.sequence, s.time, s.hash, s.signature, r.hash AS record_hash!blob?
+FROM audit_signatures s LEFT JOIN audit_records r ON r.shard = s.shard AND r.sequence = s.sequence
+WHERE s.shard = :shard AND (s.sequence > :after!int OR (s.sequence = :after!int AND s.epoch > :after_epoch!int))
+ORDER BY s.sequence, s.epoch LIMIT :maximum!int;
+
+-- audit_shipped_get: one
+SELECT sequence FROM audit_shipped WHERE sink = :sink AND shard = :shard;
+
+-- audit_shipped_put: exec
+INSERT INTO audit_shipped (sink, shard, sequence) VALUES (:sink, :shard, :sequence)
+ON CONFLICT (sink, shard) DO UPDATE SET sequence = excluded.sequence;

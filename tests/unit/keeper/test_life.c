@@ -576,7 +576,8 @@ static void work_until_killed(const Site *site, Kept *kept)
                                      NULL) < 0)
             return;
         kept->count++;
-        if (keeper_client_sign_audit_head(manager, "0", kept->sequence + 1, 1, hash, signature, NULL) < 0)
+        if (keeper_client_sign_audit_head(manager, "0", kept->sequence + 1, 1, hash, NULL, signature, NULL) <
+            0)
             return;
         kept->sequence++;
     }
@@ -597,8 +598,8 @@ static void check_kept(const Site *site, const Kept *kept)
         assert_int_equal(secret_size(opened), 5);
     }
     if (kept->sequence > 0)
-        REFUSED(ERROR_STALE,
-                keeper_client_sign_audit_head(manager, "0", kept->sequence, 1, hash, signature, &error));
+        REFUSED(ERROR_STALE, keeper_client_sign_audit_head(manager, "0", kept->sequence, 1, hash, NULL,
+                                                           signature, &error));
 }
 
 /* What was answered is there after any kill -9. */

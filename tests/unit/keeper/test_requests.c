@@ -532,15 +532,18 @@ static void test_audit_heads(void **state)
     hash_sha256("row 10", 6, hash);
     hash_sha256("row 11", 6, other);
     CHECK(keeper_client_public(manager, &public, &error));
-    CHECK(keeper_client_sign_audit_head(manager, "0", 10, 1000, hash, signature, &error));
-    assert_int_equal(audit_head_verify(public.signing_key, "0", 10, 1000, hash, signature), 0);
-    assert_int_equal(audit_head_verify(public.signing_key, "0", 11, 1000, hash, signature), -EKEYREJECTED);
-    assert_int_equal(audit_head_verify(public.signing_key, "1", 10, 1000, hash, signature), -EKEYREJECTED);
-    assert_int_equal(audit_head_verify(public.signing_key, "0", 10, 1000, other, signature), -EKEYREJECTED);
+    CHECK(keeper_client_sign_audit_head(manager, "0", 10, 1000, hash, NULL, signature, &error));
+    assert_int_equal(audit_head_verify(public.signing_key, "0", 1, 10, 1000, hash, signature), 0);
+    assert_int_equal(audit_head_verify(public.signing_key, "0", 1, 11, 1000, hash, signature), -EKEYREJECTED);
+    assert_int_equal(audit_head_verify(public.signing_key, "1", 1, 10, 1000, hash, signature), -EKEYREJECTED);
+    assert_int_equal(audit_head_verify(public.signing_key, "0", 1, 10, 1000, other, signature),
+                     -EKEYREJECTED);
     for (int round = 0; round < 2; round++) { /* the last head is kept over a restart */
-        REFUSED(ERROR_STALE, keeper_client_sign_audit_head(manager, "0", 9, 1000, other, signature, &error));
-        REFUSED(ERROR_STALE, keeper_client_sign_audit_head(manager, "0", 10, 1000, other, signature, &error));
-        CHECK(keeper_client_sign_audit_head(manager, "0", 10, 2000, hash, signature, &error));
+        REFUSED(ERROR_STALE,
+                keeper_client_sign_audit_head(manager, "0", 9, 1000, other, NULL, signature, &error));
+        REFUSED(ERROR_STALE,
+                keeper_client_sign_audit_head(manager, "0", 10, 1000, other, NULL, signature, &error));
+        CHECK(keeper_client_sign_audit_head(manager, "0", 10, 2000, hash, NULL, signature, &error));
         if (round == 0) {
             (void)keeper_client_free(manager);
             (void)site_stop(site, SIGKILL);
@@ -548,11 +551,45 @@ static void test_audit_heads(void **state)
             manager = client_as(site, MANAGER_UID);
         }
     }
-    CHECK(keeper_client_sign_audit_head(manager, "1", 1, 1000, other, signature, &error));
-    CHECK(keeper_client_sign_audit_head(manager, "0", 11, 1000, other, signature, &error));
+    CHECK(keeper_client_sign_audit_head(manager, "1", 1, 1000, other, NULL, signature, &error));
+    CHECK(keeper_client_sign_audit_head(manager, "0", 11, 1000, other, NULL, signature, &error));
     REFUSED(ERROR_BAD_FIELD,
-            keeper_client_sign_audit_head(manager, "../0", 11, 1000, other, signature, &error));
+            keeper_client_sign_audit_head(manager, "../0", 11, 1000, other, NULL, signature, &error));
     (void)keeper_client_free(manager);
+}
+
+/* Root alone begins an epoch; then sequences may begin anew, and a signature says which epoch it is of. */
+static void test_audit_epochs_sv6(void **state)
+{
+    Site *site = *state;
+    KeeperClient *manager = client_as(site, MANAGER_UID), *root = client_as(site, 0);
+    _cleanup_(keeper_public_done) KeeperPublic public = {0};
+    uint8_t hash[HASH_SIZE], last[HASH_SIZE], signature[SIGN_SIGNATURE_SIZE];
+    uint64_t epoch = 0, sequence = 0;
+
+    hash_sha256("row", 3, hash);
+    CHECK(keeper_client_public(manager, &public, &error));
+    CHECK(keeper_client_sign_audit_head(manager, "0", 10, 1000, hash, &epoch, signature, &error));
+    assert_int_equal(epoch, 1);
+    REFUSED(ERROR_FORBIDDEN, keeper_client_begin_audit_epoch(manager, &epoch, &error));
+    REFUSED(ERROR_STALE,
+            keeper_client_sign_audit_head(manager, "0", 5, 1000, hash, &epoch, signature, &error));
+    CHECK(keeper_client_audit_head(manager, "0", &epoch, &sequence, last, &error));
+    assert_true(epoch == 1 && sequence == 10 && memcmp(last, hash, HASH_SIZE) == 0);
+    REFUSED(ERROR_BAD_FIELD, keeper_client_audit_head(manager, "../0", &epoch, &sequence, last, &error));
+    CHECK(keeper_client_begin_audit_epoch(root, &epoch, &error));
+    assert_int_equal(epoch, 2);
+    CHECK(keeper_client_audit_head(manager, "0", &epoch, &sequence, last, &error));
+    assert_true(epoch == 2 && sequence == 0);
+    epoch = 0;
+    CHECK(keeper_client_sign_audit_head(manager, "0", 5, 1000, hash, &epoch, signature, &error));
+    assert_int_equal(epoch, 2);
+    assert_int_equal(audit_head_verify(public.signing_key, "0", 2, 5, 1000, hash, signature), 0);
+    assert_int_equal(audit_head_verify(public.signing_key, "0", 1, 5, 1000, hash, signature), -EKEYREJECTED);
+    REFUSED(ERROR_STALE,
+            keeper_client_sign_audit_head(manager, "0", 4, 1000, hash, &epoch, signature, &error));
+    (void)keeper_client_free(manager);
+    (void)keeper_client_free(root);
 }
 
 static void test_approved_sets(void **state)
@@ -638,7 +675,7 @@ static void test_who_may_ask(void **state)
     REFUSED(ERROR_FORBIDDEN, keeper_client_import_ca(manager, "x", plain, &text, &error));
     REFUSED(ERROR_FORBIDDEN, keeper_client_seal_value(root, SEALED_SELF, "a", "b", plain, &sealed, &error));
     REFUSED(ERROR_FORBIDDEN, keeper_client_open_value(root, "a", "b", "x", 1, &(Secret *){NULL}, &error));
-    REFUSED(ERROR_FORBIDDEN, keeper_client_sign_audit_head(root, "0", 1, 1, hash, signature, &error));
+    REFUSED(ERROR_FORBIDDEN, keeper_client_sign_audit_head(root, "0", 1, 1, hash, NULL, signature, &error));
     REFUSED(ERROR_CONFLICT, keeper_client_initialise(root, "x", NULL, NULL, NULL, &text, &error));
     /* Its own user is no friend of the keeper either. */
     REFUSED(ERROR_FORBIDDEN, keeper_client_status(keeper, &status, &error));
@@ -677,6 +714,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_provisioner_certificates, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_ssh_certificates, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_audit_heads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_audit_epochs_sv6, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_approved_sets, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_may_ask, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stranger_with_an_open_socket, set_up, tear_down),
