@@ -38,9 +38,9 @@ static void test_table(void **state)
 /* Decision 1: what root may do the manager may not, and the other way round. */
 static void test_who(void **state)
 {
-    static const uint16_t root_only[] = {KEEPER_INITIALISE,  KEEPER_UNSEAL,        KEEPER_SEAL,
-                                         KEEPER_IMPORT_CA,   KEEPER_ROTATE_MASTER, KEEPER_SPLIT_MASTER,
-                                         KEEPER_CHECK_SHARES};
+    static const uint16_t root_only[] = {KEEPER_INITIALISE,   KEEPER_UNSEAL,           KEEPER_SEAL,
+                                         KEEPER_IMPORT_CA,    KEEPER_ROTATE_MASTER,    KEEPER_SPLIT_MASTER,
+                                         KEEPER_CHECK_SHARES, KEEPER_BEGIN_AUDIT_EPOCH};
     static const uint16_t both[] = {KEEPER_STATUS, KEEPER_PUBLIC, KEEPER_ROTATE_DATA_KEYS,
                                     KEEPER_SHRED_TENANT};
 
