@@ -79,6 +79,26 @@ static void notify(int descriptor, const char *text)
         (void)!send(descriptor, text, strlen(text), MSG_NOSIGNAL);
 }
 
+/* It gets its owner before its name: a set-up that is killed in between leaves nothing that the next one
+ * would take for somebody else's. */
+static int make_owned_directory(const KeeperConfig *config, Error *error)
+{
+    _cleanup_free_ char *fresh = string_format("%s.new", config->directory);
+    struct stat status;
+
+    if (lstat(config->directory, &status) >= 0)
+        return 0;
+    if (rmdir(fresh) < 0 && errno != ENOENT)
+        return error_set_errno(error, ERROR_IO, errno, "cannot remove %s", fresh);
+    if (mkdir(fresh, 0700) < 0)
+        return error_set_errno(error, ERROR_IO, errno, "cannot make %s", fresh);
+    if (geteuid() == 0 && lchown(fresh, config->uid, config->gid) < 0)
+        return error_set_errno(error, ERROR_IO, errno, "cannot hand %s over", fresh);
+    if (rename(fresh, config->directory) < 0)
+        return error_set_errno(error, ERROR_IO, errno, "cannot make %s", config->directory);
+    return 0;
+}
+
 /* The directories of the keys and of the socket; what exists is left as it is (and checked by the vault). */
 static int make_directories(const KeeperConfig *config, Error *error)
 {
@@ -94,12 +114,7 @@ static int make_directories(const KeeperConfig *config, Error *error)
         if (r < 0)
             return error_set_errno(error, ERROR_IO, -r, "cannot make %s", parent);
     }
-    if (mkdir(config->directory, 0700) < 0)
-        return errno == EEXIST ? 0
-                               : error_set_errno(error, ERROR_IO, errno, "cannot make %s", config->directory);
-    if (geteuid() == 0 && lchown(config->directory, config->uid, config->gid) < 0)
-        return error_set_errno(error, ERROR_IO, errno, "cannot hand %s over", config->directory);
-    return 0;
+    return make_owned_directory(config, error);
 }
 
 static int open_signals(int *ret_descriptor, Error *error)
