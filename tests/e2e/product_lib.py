@@ -82,7 +82,6 @@ class Product:
         self.environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
             "NO_COLOR": "1", "TMPDIR": str(self.temporary), "XDG_RUNTIME_DIR": str(self.temporary),
-            "CCACHE_DISABLE": "1",  # where a compiler cache is installed, its files are no business of --purge
             "BASTIDE_PREFIX": str(self.prefix), "BASTIDE_PORT": str(self.port), "BASTIDE_INTERNAL_PORT": str(internal),
             "BASTIDE_POOL": POOL, "BASTIDE_SANDBOX_NAME": SANDBOX_NAME}
 
